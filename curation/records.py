@@ -1,0 +1,319 @@
+"""The rows of the catalog, and the identities that they are found by.
+
+A row is a frozen dataclass; the Arrow and Iceberg schemas are derived from its annotations
+(`curation.catalog`), so that a column is declared in one place. Spans are half-open
+``[start, end)`` in decoded frames, counted from 0 in presentation order.
+"""
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+from pathlib import Path
+
+ID_HEX_DIGITS = 32  # 128 bits: a collision among 10^12 films has probability 10^-15
+
+
+def digest(*parts: str) -> str:
+    """Hash strings into an id of `ID_HEX_DIGITS` hex digits. No part may contain a NUL."""
+    payload = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(payload).hexdigest()[:ID_HEX_DIGITS]
+
+
+def video_id_of(path: Path) -> str:
+    """Content hash of a film's bytes: a renamed or duplicated file is the same film."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:ID_HEX_DIGITS]
+
+
+def clip_id_of(video_id: str, stream_index: int, start_frame: int, end_frame: int) -> str:
+    """Identity of a clip: the film, its stream and the span."""
+    return digest("clip", video_id, str(stream_index), str(start_frame), str(end_frame))
+
+
+def sample_id_of(clip_ids: list[str], layout: str) -> str:
+    """Identity of a training sample: its clips in order, and how they are laid out."""
+    return digest("sample", layout, *clip_ids)
+
+
+def fingerprint_of(component: str, version: int, parameters: object) -> str:
+    """Fingerprint of what made a row: component name, its hand-bumped version, its parameters.
+
+    Args:
+        component: the name in `curation.components`.
+        version: bumped by hand when the component's numbers change.
+        parameters: a dataclass, or anything JSON can hold; hashes of weights belong in here.
+    """
+    return digest("fingerprint", component, str(version), canonical_json(parameters))
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal bytes."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+    )
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"cannot be written as JSON: {type(value).__name__}")
+
+
+def now() -> dt.datetime:
+    """The present moment in UTC, as rows record it."""
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceRow:
+    """A file that was offered, whether or not a film could be read from it. Key: uri."""
+
+    uri: str
+    """Path or address, credentials and query string stripped."""
+    video_id: str | None
+    """None when the bytes could not be read."""
+    size: int
+    mtime_ns: int
+    licence: str | None
+    caption: str | None
+    """The caption that a manifest gave for the whole film."""
+    recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VideoRow:
+    """A scanned film. Written last, so its presence marks the scan as done.
+
+    Key: (video_id, scan_fingerprint).
+    """
+
+    video_id: str
+    scan_fingerprint: str
+    uri: str
+    status: str
+    """'ok', 'partial' (fewer frames than declared, or damaged ones) or 'quarantined'."""
+    reason: str | None
+    message: str | None
+    transient: bool
+    """A transient quarantine is tried again by the next run."""
+    stream_index: int | None
+    container: str | None
+    codec: str | None
+    pixel_format: str | None
+    width: int | None
+    """Displayed width in square pixels, right side up, borders included."""
+    height: int | None
+    coded_width: int | None
+    coded_height: int | None
+    sample_aspect: str | None
+    rotation: int | None
+    """Degrees clockwise that turn the coded picture right side up: 0, 90, 180 or 270."""
+    fps: float | None
+    """Mean rate: (frames - 1) / (last - first time). Never used to place a frame."""
+    vfr: bool | None
+    interlaced: bool | None
+    time_base: str | None
+    duration_seconds: float | None
+    frame_count: int | None
+    declared_frames: int | None
+    decode_errors: int | None
+    crop_x: int | None
+    """Content box inside the coded picture, letterbox and pillarbox excluded (pixels)."""
+    crop_y: int | None
+    crop_width: int | None
+    crop_height: int | None
+    decodes: int | None
+    """Full decodes that the scan needed: 1, or 2 when damage showed only on the way."""
+    probe_frames: int | None
+    """Keyframes decoded beforehand to find the borders."""
+    scan_seconds: float | None
+    traces_uri: str | None
+    run_id: str
+    recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShotRow:
+    """One shot of a film, its gradual transitions excluded.
+
+    Key: (video_id, derive_fingerprint, shot_index).
+    """
+
+    video_id: str
+    derive_fingerprint: str
+    shot_index: int
+    start_frame: int
+    """First frame that belongs to this shot alone."""
+    end_frame: int
+    start_seconds: float
+    end_seconds: float
+    transition_in: str
+    """'start', 'cut', 'fade' or 'dissolve'."""
+    transition_in_start: int
+    """Half-open range of the transition's frames; empty for a cut."""
+    transition_in_end: int
+    transition_out: str
+    """'end', 'cut', 'fade' or 'dissolve'."""
+    transition_out_start: int
+    transition_out_end: int
+    trimmed_start: int
+    """What is left after blurred edge frames are trimmed; may be empty."""
+    trimmed_end: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClipRow:
+    """A clip and all that was measured on it. Key: (clip_id, derive_fingerprint).
+
+    A measurement that could not be made is None, and `missing` says why.
+    """
+
+    clip_id: str
+    video_id: str
+    derive_fingerprint: str
+    stream_index: int
+    shot_index: int
+    start_frame: int
+    end_frame: int
+    start_seconds: float
+    seconds: float
+    frame_count: int
+    """Frames at constant 24 fps, as it would be packed."""
+    width: int
+    """Displayed size in square pixels, right side up, borders cropped."""
+    height: int
+    short_side: int
+    source_fps: float
+    duplicated_share: float
+    """Share of the 24-fps frames that repeat the source frame before them."""
+    dropped_share: float
+    """Share of the source frames that no 24-fps frame shows."""
+    clarity_mean: float | None
+    clarity_min: float | None
+    clarity_p10: float | None
+    motion_magnitude: float | None
+    """Mean optical-flow length, fraction of the diagonal per second."""
+    motion_static: float | None
+    """Share of flow samples in which hardly anything moves."""
+    motion_coherence: float | None
+    motion_distortion: float | None
+    camera_pan: float | None
+    camera_tilt: float | None
+    camera_zoom: float | None
+    camera_roll: float | None
+    luma_mean: float | None
+    luma_std: float | None
+    shadows_clipped: float | None
+    highlights_clipped: float | None
+    missing: str | None
+    """JSON object: measurement -> reason."""
+    recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CaptionRow:
+    """What a captioner said of a clip. Key: (clip_id, fingerprint)."""
+
+    clip_id: str
+    fingerprint: str
+    captioner: str
+    caption: str | None
+    reason: str | None
+    """Why there is no caption."""
+    source: str | None
+    """Where the words come from: a file's name, a model, 'measurements'."""
+    recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SampleRow:
+    """A sample in a published shard. Key: (publish_id, sample_id)."""
+
+    publish_id: str
+    sample_id: str
+    kind: str
+    """'single' or 'multi'."""
+    video_id: str
+    clip_ids: list[str]
+    split: str
+    shard: str
+    frame_count: int
+    width: int
+    height: int
+    caption: str
+    licence: str | None
+    pack_fingerprint: str
+    mp4_offset: int
+    """Byte offset of the member's data inside the tar."""
+    mp4_size: int
+    mp4_sha256: str
+    txt_offset: int
+    txt_size: int
+    json_offset: int
+    json_size: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShardRow:
+    """A published shard. Key: (publish_id, shard)."""
+
+    publish_id: str
+    shard: str
+    split: str
+    bytes: int
+    samples: int
+    frames: int
+    seconds: float
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DatasetRow:
+    """A published dataset version; its append is the only commit point. Key: (name, version)."""
+
+    name: str
+    version: int
+    publish_id: str
+    manifest_uri: str
+    manifest_sha256: str
+    recipe: str
+    films: int
+    samples: int
+    train_samples: int
+    val_samples: int
+    shards: int
+    seconds: float
+    bytes: int
+    snapshots: str
+    """JSON object: table -> snapshot id when this version was published (time travel)."""
+    run_id: str
+    recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunRow:
+    """A finished or failed job, as it was asked for and as it ended. Key: run_id."""
+
+    run_id: str
+    kind: str
+    status: str
+    """'ok' or 'failed'."""
+    recipe: str
+    config: str
+    summary: str
+    code_version: str
+    host: str
+    started_at: dt.datetime
+    finished_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TakedownRow:
+    """A film that must not appear in any future version. Key: video_id."""
+
+    video_id: str
+    reason: str
+    recorded_at: dt.datetime

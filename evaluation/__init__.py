@@ -1,0 +1,1 @@
+"""How generated videos are judged: suites, metrics, score, human study."""

@@ -1,0 +1,1 @@
+"""When, where, how often retried: the only package that imports prefect."""

@@ -1,0 +1,1 @@
+"""The network and how it generates: DiT, conditioning, latent codec, text, flow matching, tree."""

@@ -1,0 +1,1 @@
+"""A recipe is a function that returns one complete, frozen, typed config."""
