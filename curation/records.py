@@ -120,6 +120,8 @@ class VideoRow:
     frame_count: int | None
     declared_frames: int | None
     decode_errors: int | None
+    mended_timestamps: int | None
+    """Frames whose timestamp was missing or ran backwards; such a film is never entered midway."""
     crop_x: int | None
     """Content box inside the coded picture, letterbox and pillarbox excluded (pixels)."""
     crop_y: int | None

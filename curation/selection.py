@@ -56,14 +56,14 @@ COLUMNS = {
 class SelectionPolicy:
     """What a clip must be like. Units are those of `curation.records.ClipRow`.
 
-    The defaults come from curation.md's production recipe; clarity's lower bound of 30 is the
-    calibrated one (a printed bound of 200 drops all live-action cinema of the development films).
+    The defaults are calibrated on the development films (docs/curation.md): a lower bound of 200
+    for clarity, as a published recipe has it, drops all their live-action cinema and television.
     """
 
     seconds: Range = Range(min=2.0)
     fps: Range = Range(min=23.0)
     short_side: Range = Range(min=360)
-    clarity: Range = Range(min=30.0, max=4000.0)
+    clarity: Range = Range(min=20.0, max=4000.0)
     luma: Range = Range(min=16.0, max=235.0)
     contrast: Range = Range(min=6.0)
     shadows: Range = Range()
@@ -89,7 +89,7 @@ class Selection:
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
         """[n] True where no rule is broken."""
-        return self.failed == 0
+        return np.equal(self.failed, 0)
 
     def reasons(self, index: int) -> list[str]:
         """Every reason for which clip `index` is dropped."""
@@ -98,7 +98,8 @@ class Selection:
 
     def broken_by(self, rule: int) -> npt.NDArray[np.bool_]:
         """[n] True where rules[rule] is broken, alone or among others."""
-        return (self.failed >> np.uint64(rule)) & np.uint64(1) == 1
+        bit: npt.NDArray[np.uint64] = self.failed & np.uint64(1 << rule)
+        return np.not_equal(bit, 0)
 
     def first_broken(self) -> npt.NDArray[np.int64]:
         """[n] index of the first broken rule in the policy's order, -1 where kept."""

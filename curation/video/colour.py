@@ -8,14 +8,17 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 # ITU-T H.273 code points.
 _MATRICES = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
 _TRANSFER_PQ, _TRANSFER_HLG = 16, 18
-_RANGE_FULL = 2
+_UNSPECIFIED = 2
+# FFmpeg's, not H.273's
+_RANGE_UNSPECIFIED, _RANGE_FULL = 0, 2
 _LUMA_WEIGHTS = {"bt709": (0.2126, 0.0722), "bt601": (0.299, 0.114), "bt2020": (0.2627, 0.0593)}
-_HD_HEIGHT = 720
+_SD_WIDTH, _SD_HEIGHT = 1280, 576
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,17 +57,52 @@ class ColourSpace:
         return np.clip(np.rint((code - self.black) * scale), 0, 255).astype(np.uint8)
 
 
-def colour_space_of(frame: VideoFrame) -> ColourSpace:
-    """Read a frame's matrix and range; what is untagged is taken as players take it.
+@dataclasses.dataclass(frozen=True, slots=True)
+class ColourTags:
+    """What a container, or a frame, says of its colours: code points, perhaps unspecified."""
 
-    Untagged films are BT.709 from 720 lines on and BT.601 below; the range is limited unless the
-    pixel format says otherwise.
+    matrix: int = _UNSPECIFIED
+    transfer: int = _UNSPECIFIED
+    value_range: int = _RANGE_UNSPECIFIED
+
+    @classmethod
+    def of(cls, source: VideoFrame | VideoCodecContext) -> "ColourTags":
+        """Read the tags of a frame, or those of a container from a decoder that has not begun."""
+        return cls(int(source.colorspace), int(source.color_trc), int(source.color_range))
+
+    def or_else(self, other: "ColourTags") -> "ColourTags":
+        """These tags, and the other's where these say nothing."""
+        return ColourTags(
+            other.matrix if self.matrix == _UNSPECIFIED else self.matrix,
+            other.transfer if self.transfer == _UNSPECIFIED else self.transfer,
+            other.value_range if self.value_range == _RANGE_UNSPECIFIED else self.value_range,
+        )
+
+
+def is_rgb(frame: VideoFrame) -> bool:
+    """True for red, green and blue samples, palettes and bilevel pictures."""
+    layout = frame.format
+    return layout.is_rgb or layout.has_palette or layout.name.startswith("mono")
+
+
+def colour_space_of(frame: VideoFrame, container: ColourTags | None = None) -> ColourSpace:
+    """The colour space of a frame's picture once it is 8-bit 4:2:0 (`planar.Planar`).
+
+    The frame's own tags come before the container's. What neither says is taken as players take
+    it: BT.709 for pictures larger than standard definition and BT.601 up to it, limited range
+    unless the pixel format says otherwise. Gray pictures are full range whatever their tag, as
+    FFmpeg has it. Red, green and blue become that same guess, limited range.
     """
-    guess = "bt709" if frame.height >= _HD_HEIGHT else "bt601"
-    full = frame.color_range == _RANGE_FULL or frame.format.name.startswith("yuvj")
-    return ColourSpace(matrix=_MATRICES.get(int(frame.colorspace), guess), full_range=full)
+    sd = frame.width < _SD_WIDTH and frame.height <= _SD_HEIGHT
+    guess = "bt601" if sd else "bt709"
+    if is_rgb(frame):
+        return ColourSpace(guess, full_range=False)
+    tags = ColourTags.of(frame).or_else(container or ColourTags())
+    full = tags.value_range == _RANGE_FULL or frame.format.name.startswith(("yuvj", "gray", "ya"))
+    return ColourSpace(_MATRICES.get(tags.matrix, guess), full)
 
 
-def is_hdr(frame: VideoFrame) -> bool:
+def is_hdr(frame: VideoFrame, container: ColourTags | None = None) -> bool:
     """True for the PQ and HLG transfer curves."""
-    return int(frame.color_trc) in (_TRANSFER_PQ, _TRANSFER_HLG)
+    tags = ColourTags.of(frame).or_else(container or ColourTags())
+    return tags.transfer in (_TRANSFER_PQ, _TRANSFER_HLG)

@@ -9,24 +9,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
-from curation.video.film import Box, FilmInfo, Frame
+from curation.video.film import FilmInfo, Frame
+from curation.video.geometry import Box
+from curation.video.orientation import upright
 
 _SCALER = Interpolation.LANCZOS | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-
-
-def packed_size(info: FilmInfo, box: Box, short_side: int | None) -> tuple[int, int]:
-    """Width and height of the packed picture, even, right side up.
-
-    Args:
-        info: the film.
-        box: the part of the coded picture that is kept.
-        short_side: shrink the shorter side to this; never enlarges. None keeps the size.
-    """
-    width, height = info.display_size(box)
-    if short_side is not None and min(width, height) > short_side:
-        scale = short_side / min(width, height)
-        width, height = round(width * scale), round(height * scale)
-    return max(2, width // 2 * 2), max(2, height // 2 * 2)
 
 
 def conform(frame: Frame, info: FilmInfo, box: Box, size: tuple[int, int]) -> VideoFrame:
@@ -55,8 +42,8 @@ def conform(frame: Frame, info: FilmInfo, box: Box, size: tuple[int, int]) -> Vi
             dst_color_range="MPEG",
             threads=1,
         )
-    if info.rotation:
-        picture = _rotate(picture, info.rotation)
+    if info.rotation or info.mirrored:
+        picture = _turn(picture, info)
     return picture
 
 
@@ -69,9 +56,9 @@ def _crop(frame: Frame, box: Box) -> VideoFrame:
     return _from_planes(parts)
 
 
-def _rotate(picture: VideoFrame, degrees: int) -> VideoFrame:
+def _turn(picture: VideoFrame, info: FilmInfo) -> VideoFrame:
     planes = Frame(index=0, pts=0, key=False, raw=picture).planes()
-    return _from_planes([np.rot90(plane, -degrees // 90) for plane in planes])
+    return _from_planes([upright(plane, info.rotation, info.mirrored) for plane in planes])
 
 
 def _from_planes(planes: "list[np.ndarray[tuple[int, int], np.dtype[np.uint8]]]") -> VideoFrame:

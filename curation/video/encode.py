@@ -5,6 +5,7 @@ decisions, bit-exact codec and muxer flags. The price is speed within one film; 
 across films and samples.
 """
 
+import contextlib
 import dataclasses
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ from av.video.frame import PictureType, VideoFrame
 
 from curation.errors import EncodeError
 from curation.video.colour import ColourSpace
+from curation.video.planar import Planar
 
 _PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
@@ -93,30 +95,35 @@ class FilmWriter:
         settings = settings or EncodeSettings()
         self.frames = 0
         self.width, self.height = width, height
-        self._matrix = (colour or ColourSpace("bt709", full_range=False)).matrix
+        matrix = colour.matrix if colour else "bt709"
+        self._planar = Planar(width, height, ColourSpace(matrix, full_range=False))
         self._time_base = time_base or 1 / Fraction(fps)
         self._container = av.open(
-            str(target) if isinstance(target, Path) else target,
+            f"file:{target}" if isinstance(target, Path) else target,
             "w",
             format="mp4",
-            container_options={"fflags": "+bitexact", "movflags": "+faststart"},
+            container_options={"fflags": "+bitexact"},
         )
         self._stream = self._container.add_stream(
             "libx264",
             rate=Fraction(fps),
-            options={"preset": settings.preset, "x264-params": settings.x264_parameters()},
+            options={
+                "preset": settings.preset,
+                "x264-params": settings.x264_parameters(),
+                "a53cc": "0",  # a film's closed captions are not a sample's
+            },
         )
-        self._configure(width, height)
+        self._configure(matrix)
 
-    def _configure(self, width: int, height: int) -> None:
+    def _configure(self, colour_matrix: str) -> None:
         context = self._stream.codec_context
-        context.width, context.height = width, height
+        context.width, context.height = self.width, self.height
         context.pix_fmt = "yuv420p"
         context.time_base = self._time_base
         context.sample_aspect_ratio = Fraction(1)
         context.flags |= Flags.bitexact
         context.thread_count = 1
-        matrix, primaries, transfer = _COLOUR_TAGS[self._matrix]
+        matrix, primaries, transfer = _COLOUR_TAGS[colour_matrix]
         context.colorspace = matrix
         context.color_primaries = primaries
         context.color_trc = transfer
@@ -134,26 +141,26 @@ class FilmWriter:
         if kind is None:
             self.close()
         else:
-            self._container.close()
+            with contextlib.suppress(av.error.FFmpegError):  # `error` says what went wrong
+                self._container.close()
 
     def write_rgb(self, rgb: npt.NDArray[np.uint8], pts: int | None = None) -> None:
         """Encode one picture [H, W, 3], full-range RGB."""
         picture = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
-        matrix = {"bt601": "ITU601", "bt709": "ITU709", "bt2020": "BT2020"}[self._matrix]
-        self.write(
-            picture.reformat(
-                format="yuv420p",
-                src_color_range="JPEG",
-                dst_color_range="MPEG",
-                dst_colorspace=matrix,
-                interpolation="BICUBIC",
-                threads=1,
-            ),
-            pts,
-        )
+        self.write(self._planar.convert(picture), pts)
 
     def write(self, frame: VideoFrame, pts: int | None = None) -> None:
-        """Encode one 4:2:0 frame of the writer's size."""
+        """Encode one 4:2:0 frame of the writer's size.
+
+        Raises:
+            ValueError: another size or pixel format, which the encoder would scale in silence.
+            EncodeError: as the class says.
+        """
+        if (frame.width, frame.height, frame.format.name) != (self.width, self.height, "yuv420p"):
+            raise ValueError(
+                f"a {frame.width}x{frame.height} {frame.format.name} frame: this film takes "
+                f"{self.width}x{self.height} yuv420p; bring frames there with `conform`"
+            )
         frame.pts = self.frames if pts is None else pts
         frame.time_base = self._time_base
         frame.pict_type = PictureType.NONE  # else the encoder repeats the source's choice
@@ -164,10 +171,15 @@ class FilmWriter:
         self.frames += 1
 
     def close(self) -> None:
-        """Flush the encoder and finish the file."""
+        """Flush the encoder and finish the file.
+
+        Raises:
+            EncodeError: nothing was written, or it cannot be finished (a full disk).
+        """
         try:
+            if not self.frames:
+                raise EncodeError("a film needs at least one frame")
             self._container.mux(self._stream.encode(None))
-        except av.error.FFmpegError as error:
-            raise EncodeError(f"the encoder's last frames are lost: {error}") from error
-        finally:
             self._container.close()
+        except av.error.FFmpegError as error:
+            raise EncodeError(f"the film's end cannot be written: {error}") from error

@@ -20,8 +20,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from curation.errors import FilmError
-from curation.video.colour import ColourSpace, colour_space_of, is_hdr
-from curation.video.decode import Decoded, DecodeLog, decode_stream, decoder_threads
+from curation.video.colour import ColourSpace, ColourTags, colour_space_of, is_hdr
+from curation.video.decode import MAX_PIXELS, Decoded, DecodeLog, decode_stream, prepare
+from curation.video.deinterlace import deinterlaced
+from curation.video.geometry import Box, display_size
+from curation.video.orientation import orientation_of
+from curation.video.planar import Planar
 
 U8 = npt.NDArray[np.uint8]
 
@@ -33,16 +37,7 @@ FORMATS = (
 )
 MAX_SIDE = 8192
 MIN_SIDE = 16
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle in the coded picture, in pixels; offsets and sizes are even (4:2:0)."""
-
-    x: int
-    y: int
-    width: int
-    height: int
+_BLOCK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,7 +60,10 @@ class FilmInfo:
     truncated: bool
     """The container's index names bytes beyond the end of the file."""
     interlaced: bool
+    """The first frame is. Later frames are deinterlaced by their own flags."""
     colour: ColourSpace
+    mirrored: bool = False
+    """The coded picture must be flipped left to right before it is turned."""
 
     @property
     def whole(self) -> Box:
@@ -73,17 +71,8 @@ class FilmInfo:
         return Box(0, 0, self.coded_width // 2 * 2, self.coded_height // 2 * 2)
 
     def display_size(self, box: Box) -> tuple[int, int]:
-        """Width and height in square pixels, right side up, of a box in the coded picture.
-
-        The side that the sample aspect would shrink keeps its lines and the other is stretched, so
-        that no resolution is thrown away.
-        """
-        width, height = box.width, box.height
-        if self.sample_aspect >= 1:
-            width = max(1, round(width * self.sample_aspect))
-        else:
-            height = max(1, round(height / self.sample_aspect))
-        return (height, width) if self.rotation in (90, 270) else (width, height)
+        """Width and height in square pixels, right side up, of a box in the coded picture."""
+        return display_size(box, self.sample_aspect, self.rotation)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,9 +100,9 @@ class Film:
     """A film that opens, and whose first frame decodes.
 
     Raises:
-        FilmError: ``not_a_file``, ``empty_file``, ``unreadable``, ``not_a_video``,
-            ``no_video_stream``, ``no_decoder``, ``no_frames``, ``too_large``, ``too_small`` or
-            ``hdr_unsupported``.
+        FilmError: ``vanished``, ``not_a_file``, ``empty_file``, ``unreadable``, ``not_a_video``,
+            ``no_video_stream``, ``no_decoder``, ``no_frames``, ``too_large``, ``too_small``,
+            ``pixels_unsupported`` or ``hdr_unsupported``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,55 +118,82 @@ class Film:
             threads: decoder threads. A damaged film must be decoded with one: what several threads
                 save of it differs from run to run.
             log: counts what went wrong on the way.
+
+        Raises:
+            FilmError: ``unreadable``, the disk failed on the way; ``pixels_unsupported``.
         """
+        log = log or DecodeLog()
         with _open(self.path) as container:
             stream = _video_stream(container)
-            decoder_threads(stream, threads)
-            decoded = decode_stream(container, stream, self.info.interlaced, log or DecodeLog())
-            yield from self._number(decoded, 0)
+            prepare(container, stream, threads)
+            decoded = decode_stream(container, stream, log)
+            yield from self._frames(deinterlaced(decoded, self.info.time_base, entered=False))
+        if log.read_failed:
+            _read_through(self.path)
 
     def frames_from(self, pts: int, *, threads: int) -> Iterator[Frame]:
-        """Decode on from the keyframe at or before `pts`, numbering from 0.
+        """Decode on from a keyframe near `pts`, numbering from 0.
 
         Where a container lands after a seek is its own affair: compare the first frame's pts.
+        What comes out is what `frames` gives for those timestamps; where that cannot be said of
+        a frame, the iterator ends before it.
         """
+        log = DecodeLog()
         with _open(self.path) as container:
             stream = _video_stream(container)
-            decoder_threads(stream, threads)
+            prepare(container, stream, threads)
             try:
                 container.seek(pts, stream=stream, backward=True, any_frame=False)
             except av.error.FFmpegError:
                 return  # a film that cannot be entered in the middle gives nothing here
-            decoded = decode_stream(container, stream, self.info.interlaced, DecodeLog())
-            yield from self._number(decoded, 0)
+            decoded = decode_stream(container, stream, log, entered=True)
+            for frame in self._frames(deinterlaced(decoded, self.info.time_base, entered=True)):
+                if log.mended_pts or frame.raw.is_corrupt:
+                    return
+                yield frame
 
     def keyframes(self, count: int) -> Iterator[Frame]:
-        """Decode up to `count` keyframes, spread evenly over the declared duration."""
-        seconds = self.info.declared_seconds
+        """Decode up to `count` keyframes, spread evenly over the declared duration.
+
+        They are not deinterlaced, and numbered as they come.
+        """
         with _open(self.path) as container:
             stream = _video_stream(container)
-            decoder_threads(stream, 1)
-            start = stream.start_time or 0
-            step = 0.0 if seconds is None else seconds / float(self.info.time_base) / count
-            for number in range(count if step else 1):
+            prepare(container, stream, 1)
+            seen: set[int] = set()
+            for pts in _spread(count, stream.start_time, self.info):
                 try:
-                    container.seek(start + int(step * (number + 0.5)), stream=stream)
-                    decoded = next(decode_stream(container, stream, False, DecodeLog()), None)
+                    container.seek(pts, stream=stream)
+                    decoded = next(
+                        decode_stream(container, stream, DecodeLog(), entered=True), None
+                    )
                 except av.error.FFmpegError:
                     continue  # an unseekable film shows fewer keyframes; nothing depends on which
-                if decoded is not None:
-                    yield from self._number(iter([decoded]), number)
+                if decoded is not None and decoded.pts not in seen:
+                    seen.add(decoded.pts)
+                    yield from self._frames(iter([decoded]), len(seen) - 1)
 
-    def _number(self, decoded: Iterator[Decoded], index: int) -> Iterator[Frame]:
+    def _frames(self, decoded: Iterator[Decoded], index: int = 0) -> Iterator[Frame]:
         info = self.info
+        planar = Planar(info.coded_width, info.coded_height, info.colour)
         for item in decoded:
-            raw = _to_420(item.raw, info)
-            yield Frame(index=index, pts=item.pts, key=item.key, raw=raw)
+            yield Frame(index=index, pts=item.pts, key=item.key, raw=planar.convert(item.raw))
             index += 1
+
+
+def _spread(count: int, start: int | None, info: FilmInfo) -> list[int]:
+    """Timestamps in the middle of `count` equal parts of a film; its start if it has no length."""
+    start = start or 0
+    if not info.declared_seconds:
+        return [start] if count else []
+    part = info.declared_seconds / float(info.time_base) / count if count else 0.0
+    return [start + int(part * (number + 0.5)) for number in range(count)]
 
 
 def _check_is_file(path: Path) -> None:
     try:
+        if not path.exists():
+            raise FilmError("vanished", "there is no such file", transient=True)
         if not path.is_file():
             raise FilmError("not_a_file", "not a regular file")
         if path.stat().st_size == 0:
@@ -188,18 +204,30 @@ def _check_is_file(path: Path) -> None:
         raise FilmError("unreadable", str(error), transient=True) from error
 
 
-def _open(path: Path) -> InputContainer:
-    options = {
+def _read_through(path: Path) -> None:
+    """Read a file to its end, to tell a failing disk from a file that is merely broken."""
+    try:
+        with path.open("rb") as file:
+            while file.read(_BLOCK):
+                pass
+    except OSError as error:
+        raise FilmError("unreadable", str(error), transient=True) from error
+
+
+def _open(path: Path, **options: str) -> InputContainer:
+    safe = {
         "format_whitelist": FORMATS,
         "protocol_whitelist": "file",
         "enable_drefs": "0",  # QuickTime's references to other files
+        "max_pixels": str(MAX_PIXELS),  # for the decoders that FFmpeg tries while it probes
     }
     try:
         # With the ``file:`` prefix a name such as "http:x.mp4" stays a name.
-        return av.open(f"file:{path}", container_options=options, metadata_errors="replace")
-    except (av.error.PermissionError, av.error.TimeoutError, av.error.BlockingIOError) as error:
-        raise FilmError("unreadable", _words(error), transient=True) from error
+        return av.open(f"file:{path}", options=safe | options, metadata_errors="replace")
     except av.error.FFmpegError as error:
+        if isinstance(error, OSError):
+            _check_is_file(path)
+            _read_through(path)
         raise FilmError("not_a_video", _words(error)) from error
     except (ValueError, UnicodeError) as error:
         raise FilmError("unreadable", f"the file's name cannot be used: {error}") from error
@@ -218,8 +246,11 @@ def _video_stream(container: InputContainer) -> VideoStream:
 
 
 def _check_size(width: int, height: int) -> None:
-    if max(width, height) > MAX_SIDE:
-        raise FilmError("too_large", f"{width}x{height}: at most {MAX_SIDE} pixels a side")
+    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise FilmError(
+            "too_large",
+            f"{width}x{height}: at most {MAX_SIDE} pixels a side and {MAX_PIXELS} in all",
+        )
     if 0 < min(width, height) < MIN_SIDE:
         raise FilmError("too_small", f"{width}x{height}: at least {MIN_SIDE} pixels a side")
 
@@ -230,37 +261,55 @@ def _inspect(container: InputContainer, path: Path) -> FilmInfo:
     if context is None:
         raise FilmError("no_decoder", "there is no decoder for this stream's codec")
     _check_size(context.width, context.height)
-    decoder_threads(stream, 1)
-    decoded = next(decode_stream(container, stream, False, DecodeLog()), None)
+    declared_colour = ColourTags.of(context)  # read before a decoder writes its own over it
+    prepare(container, stream, 1)
+    log = DecodeLog()
+    decoded = next(decode_stream(container, stream, log), None)
     if decoded is None:
-        raise FilmError("no_frames", "not one frame of this film can be decoded")
+        raise _no_frames(path, log)
     first = decoded.raw
     _check_size(first.width, first.height)
-    if is_hdr(first):
+    if is_hdr(first, declared_colour):
         raise FilmError(
             "hdr_unsupported", "tone-map PQ and HLG films to BT.709 before curating them"
         )
+    colour = colour_space_of(first, declared_colour)
+    Planar(first.width, first.height, colour).convert(first)
     assert stream.time_base is not None  # every stream that decodes has one
     seconds = None if stream.duration is None else float(stream.duration * stream.time_base)
     if seconds is None and container.duration is not None:
         seconds = container.duration / av.time_base
+    rotation, mirrored = orientation_of(first)
     return FilmInfo(
         container=container.format.name,
-        codec=context.name,
+        codec=context.codec.canonical_name,
         pixel_format=first.format.name,
         stream_index=stream.index,
         coded_width=first.width,
         coded_height=first.height,
         sample_aspect=_sane_aspect(stream.sample_aspect_ratio),
-        rotation=round(-first.rotation / 90) * 90 % 360,
+        rotation=rotation,
         time_base=stream.time_base,
         nominal_fps=stream.average_rate or stream.guessed_rate or Fraction(24),
-        declared_frames=_declared_frames(stream),
+        declared_frames=_declared_frames(container, stream),
         declared_seconds=seconds,
         truncated=_index_beyond_end(stream, path),
         interlaced=bool(first.interlaced_frame),
-        colour=colour_space_of(first),
+        colour=colour,
+        mirrored=mirrored,
     )
+
+
+def _no_frames(path: Path, log: DecodeLog) -> FilmError:
+    """Why a film gives no frame at all."""
+    if log.read_failed:
+        _read_through(path)
+    # FFmpeg forgets the size of a picture that is too large for its decoder. Without decoders it
+    # hands on what the container says.
+    with _open(path, codec_whitelist="none") as container:
+        context = _video_stream(container).codec_context
+        _check_size(context.width, context.height)
+    return FilmError("no_frames", log.message or "not one frame of this film can be decoded")
 
 
 def _sane_aspect(aspect: Fraction | None) -> Fraction:
@@ -270,31 +319,16 @@ def _sane_aspect(aspect: Fraction | None) -> Fraction:
     return Fraction(aspect)
 
 
-def _declared_frames(stream: VideoStream) -> int | None:
-    """Frames that the container promises, less those that its edit list hides."""
-    if not stream.frames:
+def _declared_frames(container: InputContainer, stream: VideoStream) -> int | None:
+    """Frames that the container promises, those left out that its edit list hides.
+
+    Only the MP4 family counts frames: AVI counts ticks of its clock, others do not count.
+    """
+    if "mp4" not in container.format.name or not stream.frames:
         return None
-    hidden = sum(1 for entry in stream.index_entries if entry.is_discard)
-    return stream.frames - hidden
+    return sum(1 for entry in stream.index_entries if not entry.is_discard)
 
 
 def _index_beyond_end(stream: VideoStream, path: Path) -> bool:
     size = path.stat().st_size
     return any(entry.pos + entry.size > size for entry in stream.index_entries)
-
-
-def _to_420(raw: VideoFrame, info: FilmInfo) -> VideoFrame:
-    """8-bit 4:2:0 of the first frame's size: other formats and sizes go through swscale."""
-    same_size = (raw.width, raw.height) == (info.coded_width, info.coded_height)
-    if same_size and raw.format.name in ("yuv420p", "yuvj420p"):
-        return raw
-    value_range = "JPEG" if info.colour.full_range else "MPEG"
-    return raw.reformat(
-        width=info.coded_width,
-        height=info.coded_height,
-        format="yuv420p",
-        interpolation="BICUBIC",
-        src_color_range=value_range,
-        dst_color_range=value_range,
-        threads=1,
-    )

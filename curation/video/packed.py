@@ -39,9 +39,18 @@ class PackedVideo:
         return float(self._reader.get_avg_fps())
 
     def frames(self, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Decode some frames: RGB [N, H, W, 3]."""
+        """Decode some frames, in the order asked for: RGB [N, H, W, 3].
+
+        Raises:
+            DatasetError: an index outside ``[0, len)``, or damaged bytes.
+        """
+        outside = [index for index in indices if not 0 <= index < len(self)]
+        if outside:
+            raise DatasetError(
+                f"frame {outside[0]} was asked for, of a video of {len(self)} frames"
+            )
         try:
             batch: npt.NDArray[np.uint8] = self._reader.get_batch(list(indices)).asnumpy()
-        except (decord.DECORDError, IndexError) as error:
+        except decord.DECORDError as error:
             raise DatasetError(f"frames {list(indices)[:4]}… cannot be read: {error}") from error
         return batch

@@ -1,8 +1,8 @@
 """Find frames by their index: enter a film at a keyframe and decode just one span.
 
 The scan's table of timestamps says where frame n is. Containers land where they like after a seek,
-and some films cannot be entered at all, so what comes out is checked against the table frame by
-frame, and the fallback is to decode from the start and count: slower, never a different frame.
+and some films cannot be entered exactly at all, so what comes out is checked against the table
+frame by frame, and the last resort is to decode from the start: slower, never a different frame.
 """
 
 import dataclasses
@@ -12,9 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.errors import FilmError
-from curation.video.film import Film, Frame
+from curation.video.film import Film, FilmInfo, Frame
 
-_ENTRIES = 2  # keyframes tried, each further back, before the film is decoded from its start
+_ENTRIES = 3  # keyframes tried, each further back, before the film is decoded from its start
+
+# Containers that store the timestamps of their frames. Elsewhere they are counted from wherever
+# reading began (raw streams), or every frame builds on all before it (gif, apng).
+_DATED = ("mov", "matroska", "avi", "flv", "mpegts", "mpeg", "asf", "nut", "mxf", "ogg")
+# Codecs that owe nothing to what lies before a keyframe, and whose decoders say which those are.
+_ENTERABLE = (
+    *("h264", "hevc", "av1", "vp8", "vp9", "theora", "mpeg1video", "mpeg2video", "mpeg4"),
+    *("msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2", "h263", "flv1"),
+    *("prores", "mjpeg", "ffv1", "dnxhd"),
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,49 +49,52 @@ def read_span(
     """
     assert 0 <= start < end <= len(table.pts), (start, end, len(table.pts))
     expected = start
-    for frame in _enter(film, table, start, threads):
-        if frame.index < expected:
-            continue
-        if frame.index != expected:
-            break
-        yield frame
-        expected += 1
-        if expected == end:
-            return
+    for frames in _ways_in(film, table, start, threads):
+        for frame in frames:
+            if frame.index > expected:
+                break
+            if frame.index == expected:
+                yield frame
+                expected += 1
+            if expected == end:
+                return
     raise FilmError(
         "frames_moved", f"frame {expected} is not where the scan saw it; scan the film again"
     )
 
 
-def _enter(film: Film, table: FrameTable, start: int, threads: int) -> Iterator[Frame]:
-    """Frames from some frame at or before `start` on, numbered as in the table."""
-    if table.seekable:
-        entries = np.flatnonzero(table.key[: start + 1])[::-1][:_ENTRIES]
-        for entry in entries[entries > 0]:
-            frames = film.frames_from(int(table.pts[entry]), threads=threads)
-            first = next(frames, None)
-            if first is not None and _lands(first, table, start):
-                yield from _numbered(first, frames, table)
-                return
-    yield from film.frames(threads=threads if table.seekable else 1)
-
-
-def _lands(first: Frame, table: FrameTable, start: int) -> bool:
-    index = int(np.searchsorted(table.pts, first.pts))
+def enterable(info: FilmInfo) -> bool:
+    """Whether a sound film of this kind gives the same frames when it is entered in the middle."""
+    container = info.container.split(",")[0]
+    # An AVI holds decode times only, and H.264's delay after a keyframe is not its delay before.
     return (
-        index <= start
-        and table.pts[index] == first.pts
-        and bool(table.key[index])
-        and not first.raw.is_corrupt
+        container in _DATED
+        and info.codec in _ENTERABLE
+        and not (container == "avi" and info.codec == "h264")
     )
 
 
-def _numbered(first: Frame, frames: Iterator[Frame], table: FrameTable) -> Iterator[Frame]:
+def _ways_in(film: Film, table: FrameTable, start: int, threads: int) -> Iterator[Iterator[Frame]]:
+    """Decodes that should pass `start`, the quickest first, numbered as in the table."""
+    if table.seekable and enterable(film.info):
+        entries = np.flatnonzero(table.key[: start + 1])[::-1][:_ENTRIES]
+        for entry in entries[entries > 0]:
+            yield _numbered(film.frames_from(int(table.pts[entry]), threads=threads), table)
+    yield _checked(film.frames(threads=threads if table.seekable else 1), table)
+
+
+def _numbered(frames: Iterator[Frame], table: FrameTable) -> Iterator[Frame]:
     """Number frames by their timestamp; one that the scan did not see ends the walk."""
-    frame: Frame | None = first
-    while frame is not None:
+    for frame in frames:
         index = int(np.searchsorted(table.pts, frame.pts))
         if index == len(table.pts) or table.pts[index] != frame.pts:
             return
         yield dataclasses.replace(frame, index=index)
-        frame = next(frames, None)
+
+
+def _checked(frames: Iterator[Frame], table: FrameTable) -> Iterator[Frame]:
+    """Frames counted from the film's start, as long as their times are those of the scan."""
+    for frame in frames:
+        if frame.index == len(table.pts) or table.pts[frame.index] != frame.pts:
+            return
+        yield frame

@@ -1,4 +1,4 @@
-"""Put a frame together: views of painted plates, layers, sprites, light and a ground in perspective.
+"""Put a frame together: views of plates, layers, sprites, shapes and light.
 
 Everything here runs for every frame, so it works on 8-bit pictures and leaves the inner loops to
 OpenCV; what is slow belongs into `pipelines.demo.textures` and is done once per shot. Positions are
@@ -85,6 +85,11 @@ def crossed(first: U8, second: U8, weight: float) -> U8:
     return np.asarray(cv2.addWeighted(first, 1.0 - weight, second, weight, 0.0), np.uint8)
 
 
+def coloured(field: U8, table: U8) -> U8:
+    """Colour an 8-bit field [H, W] through a table of `pipelines.demo.textures.colour_table`."""
+    return np.asarray(cv2.applyColorMap(field, table), np.uint8)
+
+
 def dimmed(frame: U8, gain: float) -> U8:
     """A frame multiplied by a gain."""
     return np.asarray(cv2.convertScaleAbs(frame, alpha=gain), np.uint8)
@@ -103,9 +108,7 @@ class Sprite:
             self.levels.append(_halved(self.levels[-1]))
         self.height, self.width = picture.shape[:2]
 
-    def place(
-        self, frame: U8, x: float, y: float, *, zoom: float = 1.0, roll: float = 0.0
-    ) -> None:
+    def place(self, frame: U8, x: float, y: float, *, zoom: float = 1.0, roll: float = 0.0) -> None:
         """Draw it into a frame, its middle at (x, y)."""
         level = min(max(0, math.floor(-math.log2(max(zoom, 1e-6)) + 0.3)), len(self.levels) - 1)
         picture = self.levels[level]
@@ -119,7 +122,9 @@ class Sprite:
         matrix = _placing(((width - 1) / 2, (height - 1) / 2), (x - left, y - top), zoom, roll)
         region[:] = over(
             np.ascontiguousarray(region),
-            np.asarray(cv2.warpAffine(picture, matrix, (region.shape[1], region.shape[0])), np.uint8),
+            np.asarray(
+                cv2.warpAffine(picture, matrix, (region.shape[1], region.shape[0])), np.uint8
+            ),
         )
 
 
@@ -149,12 +154,43 @@ def drawn(width: float, height: float, ground: Colour, draw: Callable[[U8, float
     return Sprite(_halved(_halved(big)))
 
 
+def shape(
+    x: float, y: float, unit: float, *corners: tuple[float, float], roll: float = 0.0
+) -> list[tuple[float, float]]:
+    """Corners given in units about (x, y), turned clockwise by `roll`, as points of the frame."""
+    cos, sin = unit * math.cos(roll), unit * math.sin(roll)
+    return [(x + a * cos - b * sin, y + a * sin + b * cos) for a, b in corners]
+
+
+def box(frame: U8, x: float, y: float, width: float, height: float, colour: Colour) -> None:
+    """Fill an upright rectangle whose top left corner is (x, y)."""
+    polygon(frame, shape(x, y, 1, (0, 0), (width, 0), (width, height), (0, height)), colour)
+
+
 def polygon(
     frame: U8, points: Sequence[tuple[float, float]] | npt.NDArray[np.floating], colour: Colour
 ) -> None:
     """Fill a polygon [N, 2] with smooth edges."""
     corners = np.rint(np.asarray(points, np.float64) * (1 << _SHIFT)).astype(np.int32)
     cv2.fillPoly(frame, [corners], _ink(frame, colour), cv2.LINE_AA, _SHIFT)
+
+
+def figure(
+    frame: U8,
+    x: float,
+    y: float,
+    unit: float,
+    colour: Colour,
+    *corners: tuple[float, float],
+    roll: float = 0.0,
+) -> None:
+    """Fill a polygon whose corners are given as for `shape`."""
+    polygon(frame, shape(x, y, unit, *corners, roll=roll), colour)
+
+
+def around(x: float, y: float, reach: float, angle: float) -> tuple[float, float]:
+    """The point at a distance and a clockwise angle from (x, y)."""
+    return x + reach * math.cos(angle), y + reach * math.sin(angle)
 
 
 def disc(frame: U8, x: float, y: float, radius: float, colour: Colour) -> None:
@@ -227,76 +263,4 @@ def glow(radius: float, colour: Colour, power: float = 2.5) -> U8:
     reach = max(1, math.ceil(radius))
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     fall = np.clip(1.0 - np.hypot(rows, columns) / radius, 0.0, 1.0) ** power
-    return (fall[..., None] * np.asarray(colour)).astype(np.uint8)
-
-
-class Ground:
-    """An endless textured plane seen from above it, down from the horizon of the frame.
-
-    The camera stands one unit above the plane. Rows near the horizon read smaller copies of the
-    texture, as else they would glitter.
-
-    Args:
-        texture: one tile, [h, w] or [h, w, 3]; its sides are powers of two.
-        size: of the frame.
-        horizon: row of the frame where the plane ends.
-        texels: texture pixels in one unit.
-        focal: focal length as a share of the frame's height.
-        bend: sideways bend of far rows (a winding road), in units per squared unit of depth.
-    """
-
-    def __init__(
-        self,
-        texture: U8,
-        size: Size,
-        horizon: float,
-        *,
-        texels: float = 64.0,
-        focal: float = 1.0,
-        bend: float = 0.0,
-    ) -> None:
-        self.top = math.ceil(horizon + 1)
-        self.size = size
-        self.texels = texels
-        self._period = texture.shape[0]
-        rows = np.arange(self.top, size.height, dtype=np.float32) + 0.5 - horizon
-        length = focal * size.height
-        self.depth = np.minimum(length / rows, 200.0)
-        columns = (np.arange(size.width, dtype=np.float32) + 0.5 - size.width / 2) / length
-        self._across = columns[None, :] * self.depth[:, None] + bend * self.depth[:, None] ** 2
-        footprint = texels * self.depth / length * np.sqrt(self.depth)
-        levels = np.clip(np.floor(np.log2(np.maximum(footprint, 1.0))), 0, 5).astype(int)
-        self._bands = [
-            (int(np.flatnonzero(levels == level)[0]), int(np.flatnonzero(levels == level)[-1]) + 1,
-             level) for level in sorted(set(levels.tolist()), reverse=True)
-        ]  # fmt: skip
-        self._mips = [texture]
-        for _ in range(int(levels.max())):
-            half = (self._mips[-1].shape[1] // 2, self._mips[-1].shape[0] // 2)
-            small = cv2.resize(self._mips[-1], half, interpolation=cv2.INTER_AREA)
-            self._mips.append(np.asarray(small, np.uint8))
-
-    def view(self, forward: float, side: float = 0.0) -> U8:
-        """The plane's rows of the frame [H - top, W(, 3)] after moving that many units."""
-        ahead = forward * self.texels % self._period
-        aside = side * self.texels % self._mips[0].shape[1]
-        parts = []
-        for first, last, level in self._bands:
-            share = 0.5**level
-            u = (self._across[first:last] * self.texels + aside) * share
-            v = np.repeat(
-                ((-self.depth[first:last] * self.texels - ahead) * share)[:, None],
-                self.size.width,
-                axis=1,
-            )
-            parts.append(
-                cv2.remap(
-                    self._mips[level], u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
-                )
-            )
-        return np.concatenate([np.asarray(part, np.uint8) for part in parts])
-
-    def row_of(self, depth: float) -> float:
-        """The frame's row at which the plane is `depth` units away."""
-        nearest = self.top - 1 + 0.0
-        return nearest + self.depth[0] * 1.0 / depth if depth > 0 else float(self.size.height)
+    return np.asarray(fall[..., None] * np.asarray(colour), np.uint8)

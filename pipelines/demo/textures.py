@@ -1,8 +1,8 @@
 """What is painted once per shot: fractal fields, colour ramps, skies, ridges and relief.
 
-Noise is made by shaping the spectrum of white noise, so that it tiles and has the falling spectrum of
-natural pictures. That is slow per pixel, which is why it happens before the first frame only; frames
-are views of these plates (`pipelines.demo.canvas`).
+Noise is made by shaping the spectrum of white noise, so that it tiles and has the falling spectrum
+of natural pictures. That is slow, which is why it happens before the first frame only; frames are
+views of these plates (`pipelines.demo.canvas`).
 """
 
 from collections.abc import Sequence
@@ -49,17 +49,22 @@ def fractal(
     spectrum = np.fft.rfft2(rng.standard_normal((height, width))) * frequency**-slope
     spectrum[0, 0] = 0.0
     field = np.fft.irfft2(spectrum, s=(height, width))
-    return np.clip(0.5 + field / (_SPREAD * field.std()), 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(0.5 + field / (_SPREAD * field.std()), 0.0, 1.0), np.float32)
 
 
 def ridged(field: F32) -> F32:
     """Sharp crests where a field crosses its mean, as mountains and cracked rock have them."""
-    return 1.0 - np.abs(2.0 * field - 1.0)
+    return np.asarray(1.0 - np.abs(2.0 * field - 1.0), np.float32)
+
+
+def as_bytes(field: F32) -> U8:
+    """A field in [0, 1] as 8-bit numbers."""
+    return np.asarray(field * 255, np.uint8)
 
 
 def contrast(field: F32, gain: float) -> F32:
     """Stretch a field about 0.5 and clip it."""
-    return np.clip(0.5 + (field - 0.5) * gain, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(0.5 + (field - 0.5) * gain, 0.0, 1.0), np.float32)
 
 
 def ramp(field: F32, stops: Stops) -> U8:
@@ -71,7 +76,12 @@ def ramp(field: F32, stops: Stops) -> U8:
         axis=1,
     )
     index = np.clip(field * 1023.0, 0, 1023).astype(np.int32)
-    return table[index].astype(np.uint8)
+    return np.asarray(table[index], np.uint8)
+
+
+def colour_table(stops: Stops) -> U8:
+    """The colours of 256 values [256, 1, 3], for `pipelines.demo.canvas.coloured`."""
+    return ramp(np.linspace(0, 1, 256, dtype=np.float32)[:, None], stops)
 
 
 def gradient(width: int, height: int, stops: Stops) -> U8:
@@ -87,27 +97,32 @@ def mixed(bottom: U8, top: U8 | tuple[int, int, int], weight: F32) -> U8:
     return np.asarray(lower + (upper - lower) * weight[..., None], np.uint8)
 
 
-def lit(picture: U8, relief: F32, strength: float = 2.0, azimuth: float = 0.6) -> U8:
+def lit(picture: U8, relief: F32, strength: float = 0.2, azimuth: float = 0.6) -> U8:
     """Shade a picture as if `relief` were its height, with light from one side.
 
     Args:
         picture: [H, W, 3].
-        relief: height [H, W], in units where 1 is tall.
-        strength: depth of the shading.
+        relief: height [H, W], in any unit.
+        strength: standard deviation of the shading, as a share of the picture's own light.
         azimuth: direction of the light, radians from the left edge towards the top.
     """
     across = cv2.Sobel(relief, cv2.CV_32F, 1, 0, ksize=3)
     down = cv2.Sobel(relief, cv2.CV_32F, 0, 1, ksize=3)
     slope = across * np.cos(azimuth) + down * np.sin(azimuth)
-    light = np.clip(1.0 + strength * slope, 0.35, 1.6)
-    return np.clip(picture * light[..., None], 0, 255).astype(np.uint8)
+    light = np.clip(1.0 + slope * (strength / max(float(slope.std()), 1e-6)), 0.4, 1.5)
+    return dappled(picture, np.asarray(light, np.float32))
 
 
 def grain(rng: np.random.Generator, picture: U8, amount: float = 0.12) -> U8:
     """Fine natural texture, which keeps plain areas from looking like plastic."""
     height, width = picture.shape[:2]
     field = fractal(rng, width, height, slope=0.6, largest=40.0)
-    return np.clip(picture * (1.0 + amount * 4 * (field - 0.5))[..., None], 0, 255).astype(np.uint8)
+    return dappled(picture, 1.0 + amount * 4 * (field - 0.5))
+
+
+def dappled(picture: U8, light: F32) -> U8:
+    """Multiply a picture [H, W, 3] by a light [H, W]."""
+    return np.asarray(np.clip(picture * light[..., None], 0, 255), np.uint8)
 
 
 def radial(width: int, height: int, x: float, y: float, radius: float, power: float = 2.0) -> F32:
@@ -147,7 +162,7 @@ def cloudy(
     return mixed(gradient(width, height, sky), body, np.asarray(thickness * 0.95, np.float32))
 
 
-def skyline(
+def ridge(
     rng: np.random.Generator, width: int, base: float, height: float, *, slope: float = 1.5
 ) -> F32:
     """The row of a ridge in each column [width]; its crests stand `height` above row `base`."""

@@ -1,0 +1,266 @@
+"""Write one shard: encode its samples, tar them, read everything back, then make it visible.
+
+A shard is there when its index is: ``train-000000.tar`` is renamed into place first and
+``train-000000.json`` after it, each written under a temporary name and synced. A run that finds the
+index has nothing to do for that shard. The price of reading back is a second decode of every
+sample, a few per cent of what encoding costs.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import webdataset
+
+from curation.errors import EncodeError, FilmError
+from curation.records import SampleRow, ShardRow, canonical_json
+from curation.shards.document import SamplePlan, sample_document
+from curation.shards.encoding import EncodedSample, encode_sample
+from curation.traces import sync_folder, write_durably
+from curation.video.encode import EncodeSettings
+from curation.video.packed import PackedVideo
+from curation.video.retime import PACKED_RATE
+
+MEMBERS = ("json", "mp4", "txt")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredVideo:
+    """A video that an earlier version holds already, byte for byte what encoding would give."""
+
+    tar: Path
+    mp4_offset: int
+    mp4_size: int
+    mp4_sha256: str
+    json_offset: int
+    json_size: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShardTask:
+    """A shard that is to be written."""
+
+    name: str
+    """'train-000000'."""
+    folder: Path
+    samples: tuple[SamplePlan, ...]
+    stored: dict[str, StoredVideo]
+    """sample_id -> where an earlier version holds its video."""
+    settings: EncodeSettings
+    publish_id: str
+    pack_fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShardResult:
+    """What became of a shard."""
+
+    name: str
+    shard: ShardRow | None
+    """None when not one sample could be packed: there is no tar then."""
+    samples: list[SampleRow]
+    lost: list[dict[str, Any]]
+    """Samples that could not be packed: sample_id, reason, message, transient."""
+    encoded: int
+    """Samples that were encoded; the others were copied from an earlier version."""
+
+
+def write_shard(task: ShardTask) -> ShardResult:
+    """Write, verify and index a shard, or read the index of one that is there already.
+
+    Raises:
+        OSError: the disk is full or read-only; nothing half-written is left visible.
+        EncodeError: what was written does not read back as it was meant.
+    """
+    index = task.folder / f"{task.name}.json"
+    if index.is_file():
+        return _read_index(index)
+    task.folder.mkdir(parents=True, exist_ok=True)
+    tar = task.folder / f"{task.name}.tar"
+    partial = task.folder / f".{task.name}.tar.partial"
+    packed: list[tuple[SamplePlan, int]] = []
+    lost: list[dict[str, Any]] = []
+    encoded = 0
+    try:
+        with partial.open("wb") as file:
+            with webdataset.TarWriter(file, encoder=False, mtime=0) as writer:
+                for plan in task.samples:
+                    try:
+                        video, fresh = _video_of(plan, task)
+                    except (FilmError, EncodeError) as error:
+                        lost.append(_lost(plan, error))
+                        continue
+                    encoded += fresh
+                    writer.write(_members(plan, video))
+                    packed.append((plan, video.frame_count))
+            _sync(file)
+        result = _describe(task, partial, packed, lost, encoded)
+        if packed:
+            partial.rename(tar)
+        _write_index(index, result)
+    finally:
+        partial.unlink(missing_ok=True)
+    return result
+
+
+def _video_of(plan: SamplePlan, task: ShardTask) -> tuple[EncodedSample, bool]:
+    """The sample's video, copied from an earlier version where one holds it."""
+    stored = task.stored.get(plan.sample_id)
+    if stored is not None:
+        video = _copy(stored)
+        if video is not None:
+            return video, False
+    sources = [clip.source for clip in plan.clips]
+    return encode_sample(sources, plan.size, task.settings), True
+
+
+def _copy(stored: StoredVideo) -> EncodedSample | None:
+    """Read a stored video; None when the older shard is gone or no longer holds those bytes."""
+    try:
+        with stored.tar.open("rb") as file:
+            file.seek(stored.mp4_offset)
+            mp4 = file.read(stored.mp4_size)
+            file.seek(stored.json_offset)
+            document = json.loads(file.read(stored.json_size))
+    except (OSError, ValueError):
+        return None
+    if hashlib.sha256(mp4).hexdigest() != stored.mp4_sha256:
+        return None
+    frames = [shot["source"]["frames"] for shot in document["shots"]]
+    return EncodedSample(mp4, document["frame_count"], frames)
+
+
+def _members(plan: SamplePlan, video: EncodedSample) -> dict[str, Any]:
+    return {
+        "__key__": plan.sample_id,
+        "mp4": video.mp4,
+        "txt": plan.caption.encode(),
+        "json": sample_document(plan, video),
+    }
+
+
+def _lost(plan: SamplePlan, error: FilmError | EncodeError) -> dict[str, Any]:
+    reason, transient = "encode_failed", False
+    if isinstance(error, FilmError):
+        reason, transient = error.reason, error.transient
+    return {
+        "sample_id": plan.sample_id,
+        "reason": reason,
+        "message": str(error),
+        "transient": transient,
+    }
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _describe(
+    task: ShardTask,
+    tar: Path,
+    packed: list[tuple[SamplePlan, int]],
+    lost: list[dict[str, Any]],
+    encoded: int,
+) -> ShardResult:
+    """Read the tar back: offsets, hashes, and a full decode of each video."""
+    if not packed:
+        return ShardResult(task.name, None, [], lost, encoded)
+    rows = []
+    with tarfile.open(tar, "r:") as archive, tar.open("rb") as file:
+        members = {member.name: member for member in archive}
+        if len(members) != len(MEMBERS) * len(packed):
+            raise EncodeError(f"{task.name}: {len(members)} tar members for {len(packed)} samples")
+        for plan, frame_count in packed:
+            of_sample = {kind: members[f"{plan.sample_id}.{kind}"] for kind in MEMBERS}
+            file.seek(of_sample["mp4"].offset_data)
+            mp4 = file.read(of_sample["mp4"].size)
+            check_video(mp4, plan.sample_id, frame_count, plan.size)
+            rows.append(_sample_row(task, plan, of_sample, mp4, frame_count))
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    frames = sum(row.frame_count for row in rows)
+    shard = ShardRow(
+        publish_id=task.publish_id,
+        shard=task.name,
+        split=packed[0][0].split,
+        bytes=tar.stat().st_size,
+        samples=len(rows),
+        frames=frames,
+        seconds=frames / PACKED_RATE,
+        sha256=sha256,
+    )
+    return ShardResult(task.name, shard, rows, lost, encoded)
+
+
+def check_video(mp4: bytes, sample_id: str, frame_count: int, size: tuple[int, int]) -> None:
+    """Decode a packed video from end to end, and hold it against what its sample declares.
+
+    Raises:
+        EncodeError: naming the sample and the disagreement.
+    """
+    video = PackedVideo(mp4)
+    if len(video) != frame_count:
+        raise EncodeError(f"{sample_id}: {len(video)} frames in the mp4, {frame_count} declared")
+    if round(video.fps, 3) != PACKED_RATE:
+        raise EncodeError(f"{sample_id}: {video.fps} frames per second, not {PACKED_RATE}")
+    for index in range(frame_count):
+        height, width = video.frames([index]).shape[1:3]
+        if (width, height) != size:
+            raise EncodeError(f"{sample_id}: frame {index} is {width}x{height}, not {size}")
+
+
+def _sample_row(
+    task: ShardTask,
+    plan: SamplePlan,
+    members: dict[str, tarfile.TarInfo],
+    mp4: bytes,
+    frame_count: int,
+) -> SampleRow:
+    return SampleRow(
+        publish_id=task.publish_id,
+        sample_id=plan.sample_id,
+        kind=plan.kind,
+        video_id=plan.clips[0].row.video_id,
+        clip_ids=[clip.row.clip_id for clip in plan.clips],
+        split=plan.split,
+        shard=task.name,
+        frame_count=frame_count,
+        width=plan.size[0],
+        height=plan.size[1],
+        caption=plan.caption,
+        licence=plan.licence,
+        pack_fingerprint=task.pack_fingerprint,
+        mp4_offset=members["mp4"].offset_data,
+        mp4_size=members["mp4"].size,
+        mp4_sha256=hashlib.sha256(mp4).hexdigest(),
+        txt_offset=members["txt"].offset_data,
+        txt_size=members["txt"].size,
+        json_offset=members["json"].offset_data,
+        json_size=members["json"].size,
+    )
+
+
+def _write_index(index: Path, result: ShardResult) -> None:
+    partial = index.with_name(f".{index.name}.partial")
+    try:
+        write_durably(partial, canonical_json(result).encode())
+        partial.rename(index)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(index.parent)
+
+
+def _read_index(index: Path) -> ShardResult:
+    document = json.loads(index.read_bytes())
+    return ShardResult(
+        name=document["name"],
+        shard=None if document["shard"] is None else ShardRow(**document["shard"]),
+        samples=[SampleRow(**row) for row in document["samples"]],
+        lost=document["lost"],
+        encoded=document["encoded"],
+    )

@@ -1,0 +1,204 @@
+"""What a scan leaves of a film: traces and evidence, never a verdict.
+
+One folder per film and scan fingerprint::
+
+    films/ab/abcd…-0123…/
+        frames.parquet     a row per frame: pts, keyframe, cut statistics, luma thumbnail
+        samples.parquet    a row per sampled frame: clarity, exposure, motion
+        evidence.parquet   a JPEG per sampled frame
+        film.json          the film's row; written last
+
+The folder is written under a temporary name and renamed, so it is there whole or not at all. Row
+groups are small and written as they fill: memory does not grow with the film.
+"""
+
+import dataclasses
+import datetime as dt
+import json
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.errors import CurationError
+from curation.records import VideoRow
+
+FRAMES, SAMPLES, EVIDENCE, FILM = (
+    "frames.parquet",
+    "samples.parquet",
+    "evidence.parquet",
+    "film.json",
+)
+EVIDENCE_SCHEMA = pa.schema(
+    [
+        pa.field("frame", pa.int32(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("jpeg", pa.binary(), nullable=False),
+    ]
+)
+_ROWS_PER_GROUP = {SAMPLES: 1024, EVIDENCE: 64}
+
+
+def trace_folder(films: Path, video_id: str, scan_fingerprint: str) -> Path:
+    """Where the traces of a film lie below the home's ``films`` folder."""
+    return films / video_id[:2] / f"{video_id}-{scan_fingerprint}"
+
+
+class TraceWriter:
+    """Write the traces of one film; nothing is visible before `finish`.
+
+    Use as a context manager: leaving it without `finish` removes what was written.
+    """
+
+    def __init__(self, folder: Path, frames: pa.Schema, samples: pa.Schema) -> None:
+        self.folder = folder
+        self._partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.mkdir(parents=True)
+        self._tables = {
+            FRAMES: _Table(self._partial / FRAMES, frames),
+            SAMPLES: _Table(self._partial / SAMPLES, samples, _ROWS_PER_GROUP[SAMPLES]),
+            EVIDENCE: _Table(self._partial / EVIDENCE, EVIDENCE_SCHEMA, _ROWS_PER_GROUP[EVIDENCE]),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for table in self._tables.values():
+            table.close()
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def add(self, table: str, row: tuple[Any, ...]) -> None:
+        """Add a row to SAMPLES or EVIDENCE; values in the schema's order."""
+        self._tables[table].add(row)
+
+    def add_frames(self, columns: dict[str, Any]) -> None:
+        """Add a row group to FRAMES: arrays by column."""
+        self._tables[FRAMES].add_columns(columns)
+
+    def finish(self, row: VideoRow) -> None:
+        """Make the traces visible, the film's row with them."""
+        for table in self._tables.values():
+            table.close()
+        write_durably(self._partial / FILM, video_row_to_json(row).encode())
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._partial.rename(self.folder)
+        sync_folder(self.folder.parent)
+
+
+class _Table:
+    """A Parquet file that is written a row group at a time."""
+
+    def __init__(self, path: Path, schema: pa.Schema, rows_per_group: int = 0) -> None:
+        self._schema = schema
+        self._rows: list[tuple[Any, ...]] = []
+        self._rows_per_group = rows_per_group
+        self._writer: pq.ParquetWriter | None = pq.ParquetWriter(path, schema, compression="zstd")
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        self._rows.append(row)
+        if len(self._rows) == self._rows_per_group:
+            self._flush()
+
+    def add_columns(self, columns: dict[str, Any]) -> None:
+        assert self._writer is not None
+        self._writer.write_table(pa.table(columns, schema=self._schema))
+
+    def _flush(self) -> None:
+        assert self._writer is not None
+        if self._rows:
+            columns = zip(*self._rows, strict=True)
+            arrays = [
+                pa.array(values, field.type)
+                for values, field in zip(columns, self._schema, strict=True)
+            ]
+            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+            self._rows.clear()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._flush()
+            self._writer.close()
+            self._writer = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Traces:
+    """Read the traces of one film."""
+
+    folder: Path
+
+    def frames(self, columns: list[str] | None = None) -> pa.Table:
+        """A row per frame."""
+        return self._read(FRAMES, columns)
+
+    def samples(self) -> pa.Table:
+        """A row per sampled frame."""
+        return self._read(SAMPLES, None)
+
+    def evidence(self, first: int, last: int) -> pa.Table:
+        """Evidence frames with ``first <= frame < last``."""
+        in_span = (pa.compute.field("frame") >= first) & (pa.compute.field("frame") < last)
+        return pq.read_table(self.folder / EVIDENCE, filters=in_span)
+
+    def film(self) -> VideoRow:
+        """The film's row, as its scan wrote it."""
+        return video_row_from_json((self.folder / FILM).read_text(encoding="utf-8"))
+
+    def _read(self, name: str, columns: list[str] | None) -> pa.Table:
+        try:
+            return pq.read_table(self.folder / name, columns=columns)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise CurationError(
+                f"the traces in {self.folder} cannot be read ({error}); remove that folder and "
+                "curate again: the film is then scanned anew"
+            ) from error
+
+
+def video_row_to_json(row: VideoRow) -> str:
+    """The row as one JSON object; times in ISO format."""
+    values = dataclasses.asdict(row)
+    values["recorded_at"] = row.recorded_at.isoformat()
+    return json.dumps(values, sort_keys=True, indent=1, ensure_ascii=True)
+
+
+def video_row_from_json(text: str) -> VideoRow:
+    """Inverse of `video_row_to_json`."""
+    values = json.loads(text)
+    values["recorded_at"] = dt.datetime.fromisoformat(values["recorded_at"])
+    return VideoRow(**values)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file and have it on the disk before returning."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a folder's entries (a rename) on the disk before returning."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def column(table: pa.Table, name: str) -> "np.ndarray[Any, Any]":
+    """A column as a NumPy array; nulls become NaN."""
+    values: np.ndarray[Any, Any] = table[name].to_numpy(zero_copy_only=False)
+    return values

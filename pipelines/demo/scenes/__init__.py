@@ -1,0 +1,1 @@
+"""The pictures of the demo library: one function per scene, grouped by what they show."""

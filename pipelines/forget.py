@@ -1,0 +1,56 @@
+"""Takedown: purge what is stored of a film, and bar it from every future version.
+
+Published versions are immutable and may be in use, so they are listed and not rewritten. The order
+makes a kill harmless: first the film is barred, then its traces go, then its words.
+"""
+
+import dataclasses
+import shutil
+
+from curation.catalog.datasets import datasets
+from curation.errors import CurationError
+from curation.records import TakedownRow, now
+from pipelines.engine import SerialEngine
+from pipelines.job import Silence, started
+from pipelines.settings import Home
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was purged, and what still holds the film."""
+
+    video_id: str
+    files: int
+    captions: int
+    versions: list[str]
+    """``NAME@VERSION`` of every published version with a sample of the film."""
+
+
+def forget(home: Home, video_id: str, reason: str) -> Forgotten:
+    """Take a film down. May be repeated.
+
+    Raises:
+        CurationError: no such film was ever offered.
+    """
+    with started(home, SerialEngine(), Silence()) as job:
+        catalog = job.catalog
+        if not catalog.read("sources", {"video_id": video_id}, ["uri"]).num_rows:
+            raise CurationError(f"no film {video_id!r} is known here: see the table `sources`")
+        catalog.append("takedowns", [TakedownRow(video_id, reason, now())])
+        files = _purge_traces(home, video_id)
+        clips = catalog.read("clips", {"video_id": video_id}, ["clip_id"])["clip_id"].to_pylist()
+        captions = catalog.delete_rows("captions", {"clip_id": clips}) if clips else 0
+        held = catalog.read("samples", {"video_id": video_id}, ["publish_id"])
+        holding = set(held["publish_id"].to_pylist())
+        versions = [
+            f"{row.name}@{row.version}" for row in datasets(catalog) if row.publish_id in holding
+        ]
+        return Forgotten(video_id, files, captions, versions)
+
+
+def _purge_traces(home: Home, video_id: str) -> int:
+    purged = 0
+    for folder in home.films.glob(f"{video_id[:2]}/*{video_id}-*"):
+        purged += sum(1 for _ in folder.iterdir())
+        shutil.rmtree(folder)
+    return purged

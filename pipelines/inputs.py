@@ -1,0 +1,157 @@
+"""What films a job was given: files, folders, globs, or a manifest with captions and licences.
+
+Listing never opens a film. What cannot be a film (a folder called ``x.mp4``) is listed all the same
+when its name says that it wants to be one, so that it is quarantined and counted, not overlooked.
+"""
+
+import csv
+import dataclasses
+import glob
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FILM_SUFFIXES = frozenset(
+    {
+        ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2ts", ".mts", ".ts",
+        ".vob", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogg", ".3gp", ".3g2", ".mxf", ".rm",
+        ".rmvb", ".dv", ".ivf", ".nut", ".gif",
+    }
+)  # fmt: skip
+MANIFEST_SUFFIXES = frozenset({".csv", ".jsonl", ".parquet"})
+_URI_COLUMNS = ("uri", "path", "file", "url")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FilmInput:
+    """A file that was offered."""
+
+    path: Path
+    uri: str
+    """What rows call it: an absolute path, or an address without credentials and query."""
+    caption: str | None = None
+    licence: str | None = None
+
+
+def list_films(arguments: Iterable[str]) -> list[FilmInput]:
+    """Every film that the arguments name, each path once, sorted by uri.
+
+    Args:
+        arguments: files, folders (searched below, hidden files left out), glob patterns, or
+            manifests: CSV, JSONL or Parquet with a column ``uri`` (or ``path``) and optionally
+            ``caption`` and ``licence``; relative paths are relative to the manifest.
+
+    Raises:
+        ValueError: an argument names nothing, or a manifest cannot be read.
+    """
+    found: dict[str, FilmInput] = {}
+    for argument in arguments:
+        for film in _expand(argument):
+            # Of a path that is named twice, the entry that says more is kept.
+            known = found.get(film.uri)
+            if known is None or (known.caption, known.licence) == (None, None):
+                found[film.uri] = film
+    return [found[uri] for uri in sorted(found)]
+
+
+def _expand(argument: str) -> Iterator[FilmInput]:
+    path = Path(argument)
+    if os.path.lexists(path):
+        yield from _expand_path(path)
+        return
+    if not glob.has_magic(argument):
+        raise ValueError(f"{argument}: no such file or folder")
+    matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - absolute patterns too
+    if not matches:
+        raise ValueError(f"{argument}: the pattern matches nothing")
+    for match in matches:
+        yield from _expand_path(Path(match))
+
+
+def _expand_path(path: Path) -> Iterator[FilmInput]:
+    if path.is_dir() and path.suffix.lower() not in FILM_SUFFIXES:
+        yield from _walk(path)
+    elif path.suffix.lower() in MANIFEST_SUFFIXES:
+        yield from _manifest(path)
+    else:
+        yield _film(path)
+
+
+def _walk(folder: Path) -> Iterator[FilmInput]:
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in [*files, *folders]:
+            if not name.startswith(".") and Path(name).suffix.lower() in FILM_SUFFIXES:
+                yield _film(here / name)
+        folders[:] = [name for name in folders if Path(name).suffix.lower() not in FILM_SUFFIXES]
+
+
+def _film(path: Path, caption: str | None = None, licence: str | None = None) -> FilmInput:
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolves '..', keeps symlinks
+    return FilmInput(absolute, printable(str(absolute)), caption, licence)
+
+
+def printable(name: str) -> str:
+    """A name that any reader can hold: bytes that are not UTF-8 become backslash escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def stored_uri(address: str) -> str:
+    """An address without user, password, query and fragment: rows are read by many."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return urlunsplit((parts.scheme, host + port, parts.path, "", ""))
+
+
+def _manifest(path: Path) -> Iterator[FilmInput]:
+    try:
+        rows = list(_manifest_rows(path))
+    except (OSError, ValueError, TypeError, csv.Error, pa.ArrowInvalid) as error:
+        raise ValueError(f"manifest {path} cannot be read: {error}") from error
+    if not rows:
+        raise ValueError(f"manifest {path} lists no films")
+    for number, row in enumerate(rows, 1):
+        address = next((text for name in _URI_COLUMNS if (text := _text(row.get(name)))), None)
+        if address is None:
+            raise ValueError(
+                f"manifest {path}, row {number}: no uri; it needs one of the columns "
+                f"{', '.join(_URI_COLUMNS)}"
+            )
+        yield _listed(path, address, _text(row.get("caption")), _text(row.get("licence")))
+
+
+def _listed(manifest: Path, address: str, caption: str | None, licence: str | None) -> FilmInput:
+    scheme = urlsplit(address).scheme
+    if scheme == "file":
+        return _film(Path(unquote(urlsplit(address).path)), caption, licence)
+    if scheme and "://" in address:
+        # Not a local file: listed under its address, so that it is quarantined and counted.
+        uri = stored_uri(address)
+        return FilmInput(Path(uri), uri, caption, licence)
+    return _film(manifest.parent / address, caption, licence)
+
+
+def _manifest_rows(path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix.lower() == ".parquet":
+        yield from pq.read_table(path).to_pylist()
+        return
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if path.suffix.lower() == ".csv":
+            yield from csv.DictReader(file)
+            return
+        for line in file:
+            if line.strip():
+                row = json.loads(line)
+                yield dict(row)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None

@@ -1,0 +1,124 @@
+"""What every step of a job is given: where things are, who does the work, whom to tell.
+
+A job holds its home's lock, so two runs on one home follow each other. The catalog would take both;
+what they would trample on is each other's half-built shards.
+"""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import json
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import filelock
+
+from curation.catalog.store import Catalog
+from curation.errors import CurationError
+from pipelines.engine import Engine
+from pipelines.settings import Home
+from pipelines.summary import Summary
+
+
+class Progress(Protocol):
+    """Somebody who watches a job."""
+
+    def stage(self, name: str, total: int) -> None:
+        """A stage of `total` items begins; the one before it is over."""
+
+    def advance(self) -> None:
+        """One more item of the stage is done."""
+
+    def say(self, message: str) -> None:
+        """Something that a person should know while it runs."""
+
+    def report(self, summary: Summary) -> None:
+        """What has been read and chosen, before it is packed."""
+
+
+class Silence:
+    """A `Progress` that nobody watches."""
+
+    def stage(self, name: str, total: int) -> None:
+        """Say nothing."""
+
+    def advance(self) -> None:
+        """Say nothing."""
+
+    def say(self, message: str) -> None:
+        """Say nothing."""
+
+    def report(self, summary: Summary) -> None:
+        """Say nothing."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """A running job."""
+
+    home: Home
+    catalog: Catalog
+    engine: Engine
+    progress: Progress
+    run_id: str
+
+
+@contextlib.contextmanager
+def started(home: Home, engine: Engine, progress: Progress) -> Iterator[Job]:
+    """Take the home's lock and open its catalog.
+
+    Another run on this home is waited for, and named.
+
+    Raises:
+        CurationError: the home cannot be written to.
+    """
+    lock = filelock.FileLock(home.lock)
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+        _acquire(lock, home, progress)
+    except OSError as error:
+        raise CurationError(
+            f"home {home.root} cannot be written to ({error}); choose another with --home"
+        ) from error
+    try:
+        with Catalog.open(home.catalog()) as catalog:
+            yield Job(home, catalog, engine, progress, run_id=new_run_id())
+    finally:
+        _holder(home).unlink(missing_ok=True)
+        lock.release()
+
+
+def _acquire(lock: filelock.FileLock, home: Home, progress: Progress) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        progress.say(f"waiting for another run on this home ({_held_by(_holder(home))})")
+        lock.acquire()
+    me = {"pid": os.getpid(), "host": socket.gethostname(), "since": _stamp()}
+    _holder(home).write_text(json.dumps(me), encoding="utf-8")
+
+
+def _holder(home: Home) -> Path:
+    """Who holds the lock: for messages only, the lock itself is the system's."""
+    return home.lock.with_suffix(".holder")
+
+
+def _held_by(holder: Path) -> str:
+    try:
+        held = json.loads(holder.read_text(encoding="utf-8"))
+        return f"process {held['pid']} on {held['host']}, since {held['since']}"
+    except (OSError, ValueError, KeyError):
+        return "it has just begun"
+
+
+def new_run_id() -> str:
+    """An id that sorts by time and is nobody else's."""
+    return f"{_stamp()}-{uuid.uuid4().hex[:8]}"
+
+
+def _stamp() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")

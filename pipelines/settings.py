@@ -1,0 +1,139 @@
+"""Where a home keeps its things, and how single fields of a recipe are overridden.
+
+There is no configuration file and no global: a job gets a home and a complete config as arguments.
+"""
+
+import dataclasses
+import json
+import os
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+
+from curation.catalog.connection import CatalogSettings
+
+ConfigT = TypeVar("ConfigT")
+DEFAULT_HOME = "tempo-home"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Home:
+    """The folder that holds everything a job makes."""
+
+    root: Path
+
+    @property
+    def films(self) -> Path:
+        """Traces and evidence, a folder per film."""
+        return self.root / "films"
+
+    @property
+    def datasets(self) -> Path:
+        """Published versions: NAME/VERSION/*.tar."""
+        return self.root / "datasets"
+
+    @property
+    def reports(self) -> Path:
+        """Summaries of runs."""
+        return self.root / "reports"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one job that writes here."""
+        return self.root / ".lock"
+
+    def catalog(self) -> CatalogSettings:
+        """The catalog: embedded by default, elsewhere when the environment says so.
+
+        ``TEMPO_CATALOG_URI`` (such as ``postgresql+psycopg2://…``) and ``TEMPO_WAREHOUSE`` move it.
+        """
+        return CatalogSettings(
+            home=self.root,
+            uri=os.environ.get("TEMPO_CATALOG_URI"),
+            warehouse=os.environ.get("TEMPO_WAREHOUSE"),
+        )
+
+
+def home_at(folder: Path | None) -> Home:
+    """The home that was asked for, else ``$TEMPO_HOME``, else ``./tempo-home``."""
+    chosen = folder or Path(os.environ.get("TEMPO_HOME", DEFAULT_HOME))
+    return Home(chosen.absolute())
+
+
+def typed_config(kind: type[ConfigT], recorded: dict[str, Any]) -> ConfigT:
+    """A config as it was recorded in JSON, checked again.
+
+    Raises:
+        ValueError: the record is of another version of this code.
+    """
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(recorded)
+    except pydantic.ValidationError as error:
+        raise ValueError(
+            f"the recorded {kind.__name__} is of another version of tempomaster: {error}"
+        ) from error
+
+
+def with_overrides(config: ConfigT, assignments: list[str]) -> ConfigT:
+    """Replace single fields of a frozen config.
+
+    Args:
+        config: a recipe's config.
+        assignments: such as ``select.motion.min=0.01`` or ``select.clarity.max=none``.
+
+    Raises:
+        ValueError: no such field (the message lists those there are), or a value of another type.
+    """
+    for assignment in assignments:
+        path, separator, value = assignment.partition("=")
+        if not separator:
+            raise ValueError(
+                f"--set {assignment!r}: write PATH=VALUE, as in select.motion.min=0.01"
+            )
+        config = _replaced(config, path.strip().split("."), value.strip(), path.strip())
+    return config
+
+
+def _replaced(config: ConfigT, names: list[str], value: str, path: str) -> ConfigT:
+    fields = _field_types(config)
+    name, *rest = names
+    if name not in fields:
+        raise ValueError(f"--set {path}: no field {name!r} here; there are {', '.join(fields)}")
+    current = getattr(config, name)
+    if rest:
+        if not dataclasses.is_dataclass(current):
+            raise ValueError(f"--set {path}: {name!r} has no fields of its own")
+        new = _replaced(current, rest, value, path)
+    elif dataclasses.is_dataclass(current):
+        inner = ", ".join(f"{path}.{field}" for field in _field_types(current))
+        raise ValueError(f"--set {path}: set one of its fields instead: {inner}")
+    else:
+        new = _parsed(value, fields[name], path)
+    replaced: ConfigT = dataclasses.replace(config, **{name: new})  # type: ignore[type-var]
+    return replaced
+
+
+def _field_types(config: object) -> dict[str, Any]:
+    hints = typing.get_type_hints(type(config))
+    assert dataclasses.is_dataclass(config)
+    return {field.name: hints[field.name] for field in dataclasses.fields(config) if field.init}
+
+
+def _parsed(value: str, kind: Any, path: str) -> Any:  # noqa: ANN401 - a field may be of any type
+    if value.lower() == "none" and types.NoneType in typing.get_args(kind):
+        return None
+    adapter = pydantic.TypeAdapter(kind)
+    try:
+        if typing.get_origin(kind) is tuple:
+            items = json.loads(value) if value.startswith("[") else value.split(",")
+            return adapter.validate_python(tuple(item for item in items if item != ""))
+        return adapter.validate_strings(value)
+    except (pydantic.ValidationError, json.JSONDecodeError) as error:
+        raise ValueError(f"--set {path}={value}: not a value of type {_name(kind)}") from error
+
+
+def _name(kind: Any) -> str:  # noqa: ANN401 - a type, a union or an alias
+    return str(getattr(kind, "__name__", None) or kind)

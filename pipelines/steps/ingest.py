@@ -1,0 +1,228 @@
+"""Scan and derive: every film that is new, or that an earlier run could not finish.
+
+A worker scans one film and derives its shots and clips; this process is the one that commits. Rows
+go in by batches, clips before shots before videos: a film's row in `videos` marks it as done, so
+what a kill leaves behind is completed by the next run and never read as whole.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from curation.derive import DeriveConfig, Derived, derive_film
+from curation.errors import FilmError
+from curation.records import VideoRow, now
+from curation.scan import ScanConfig, scan_film
+from curation.traces import FILM, Traces, trace_folder
+from pipelines.crew import Limits
+from pipelines.engine import Done, Failed, Stage
+from pipelines.job import Job
+from pipelines.steps.identify import Library, LibraryFilm, refuse_if_full
+
+_BATCH_FILMS = 64
+_BATCH_SECONDS = 20.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class IngestConfig:
+    """What one film may cost before it is given up.
+
+    Attributes:
+        film_seconds: wall time; a decoder that hangs is stopped then.
+        film_memory_bytes: resident memory of the worker.
+        decoder_threads: threads that decode one film; films are worked on in parallel anyway.
+    """
+
+    film_seconds: float = 4 * 3600.0
+    film_memory_bytes: int = 4 << 30
+    decoder_threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.film_seconds <= 0:
+            raise ValueError(f"ingest.film_seconds = {self.film_seconds}: give more than 0")
+        if self.film_memory_bytes < 256 << 20:
+            raise ValueError(
+                f"ingest.film_memory_bytes = {self.film_memory_bytes}: give at least 268435456"
+            )
+        if self.decoder_threads < 1:
+            raise ValueError(f"ingest.decoder_threads = {self.decoder_threads}: give at least 1")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FilmWork:
+    """A film that is to be scanned, derived, or both."""
+
+    film: LibraryFilm
+    folder: Path
+    scanned: VideoRow | None
+    """The film's row where an earlier run has scanned it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FilmDone:
+    """What came of a film."""
+
+    video: VideoRow
+    derived: Derived
+    decodes: int
+    """Full decodes that this run made of it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ingested:
+    """What the step did."""
+
+    scanned: int
+    derived: int
+    """Films whose shots and clips were derived again without decoding."""
+    decodes: int
+
+
+def pending(
+    job: Job, library: Library, scan: ScanConfig, derive: DeriveConfig, *, retry: bool
+) -> list[FilmWork]:
+    """The films that this run has to work on.
+
+    Args:
+        job: the job.
+        library: the films that were offered.
+        scan: how films are scanned; those scanned so already are not scanned again.
+        derive: how shots and clips are derived.
+        retry: also try films again whose quarantine is permanent.
+    """
+    videos = {
+        row.video_id: row
+        for row in job.catalog.rows(VideoRow, {"scan_fingerprint": scan.fingerprint})
+    }
+    made_by = derive.fingerprint(scan.fingerprint)
+    shots = job.catalog.read("shots", {"derive_fingerprint": made_by}, ["video_id"])
+    derived = set(shots["video_id"].unique().to_pylist())
+    work = []
+    for film in library.films.values():
+        row = videos.get(film.video_id)
+        folder = trace_folder(job.home.films, film.video_id, scan.fingerprint)
+        if row is None or (row.status == "quarantined" and (retry or row.transient)):
+            work.append(FilmWork(film, folder, None))
+        elif row.status != "quarantined" and film.video_id not in derived:
+            work.append(FilmWork(film, folder, row))
+    return work
+
+
+def ingest(
+    job: Job, work: list[FilmWork], scan: ScanConfig, derive: DeriveConfig, config: IngestConfig
+) -> Ingested:
+    """Scan and derive films, and commit what comes of them.
+
+    Raises:
+        CurationError: the disk is full or read-only.
+    """
+    stage = Stage(
+        "scan",
+        setup=_nothing,
+        run=functools.partial(_work_on, scan, derive, config.decoder_threads, job.run_id),
+        limits=Limits(config.film_seconds, config.film_memory_bytes),
+    )
+    scanned = derived = decodes = 0
+    job.progress.stage("scan", len(work))
+    for batch in _batches(job, stage, work, scan):
+        job.catalog.append("clips", [row for done in batch for row in done.derived.clips])
+        job.catalog.append("shots", [row for done in batch for row in done.derived.shots])
+        job.catalog.append("videos", [done.video for done in batch])
+        scanned += sum(1 for done in batch if done.decodes)
+        derived += sum(1 for done in batch if done.derived.shots and not done.decodes)
+        decodes += sum(done.decodes for done in batch)
+    return Ingested(scanned, derived, decodes)
+
+
+def _batches(
+    job: Job, stage: Stage[None, FilmWork, FilmDone], work: list[FilmWork], scan: ScanConfig
+) -> Iterator[list[FilmDone]]:
+    """Outcomes, many at a time: a commit costs as much as scanning a short film."""
+    batch: list[FilmDone] = []
+    since = time.monotonic()
+    for outcome in job.engine.map(stage, work):
+        job.progress.advance()
+        if isinstance(outcome, Done):
+            batch.append(outcome.value)
+        else:
+            batch.append(_quarantined(outcome, scan, job.run_id))
+        if len(batch) >= _BATCH_FILMS or time.monotonic() - since > _BATCH_SECONDS:
+            yield batch
+            batch, since = [], time.monotonic()
+    if batch:
+        yield batch
+
+
+def _nothing() -> None:
+    """Scanning needs no state."""
+
+
+def _work_on(
+    scan: ScanConfig, derive: DeriveConfig, threads: int, run_id: str, _: None, work: FilmWork
+) -> FilmDone:
+    """In a worker: scan if need be, then derive."""
+    film, video, decodes = work.film, work.scanned, 0
+    if film.unreadable:
+        raise FilmError(film.unreadable, _advice(film), transient=film.unreadable == "unreadable")
+    if (work.folder / FILM).is_file():
+        # Without a row: scanned by a run that was killed before it could commit.
+        video = video or Traces(work.folder).film()
+    else:
+        video = scan_film(
+            film.path,
+            work.folder,
+            video_id=film.video_id,
+            uri=film.uri,
+            run_id=run_id,
+            config=scan,
+            threads=threads,
+        )
+        decodes = video.decodes or 0
+    return FilmDone(video, derive_film(video, Traces(work.folder), derive), decodes)
+
+
+def _advice(film: LibraryFilm) -> str:
+    return {
+        "remote_address": "films are read from local files; fetch it first",
+        "not_a_file": "a folder with the name of a film",
+        "unreadable": "its bytes cannot be read; check that it exists and its permissions",
+    }[film.unreadable or "unreadable"]
+
+
+def _quarantined(outcome: Failed[FilmWork], scan: ScanConfig, run_id: str) -> FilmDone:
+    """Turn a failure into a row: the one place where an exception becomes data."""
+    refuse_if_full(outcome.error)
+    reason, message, transient = _cause(outcome)
+    film = outcome.item.film
+    nothing: dict[str, Any] = {field.name: None for field in dataclasses.fields(VideoRow)}
+    row = VideoRow(
+        **nothing
+        | {
+            "video_id": film.video_id,
+            "scan_fingerprint": scan.fingerprint,
+            "uri": film.uri,
+            "status": "quarantined",
+            "reason": reason,
+            "message": message,
+            "transient": transient,
+            "scan_seconds": round(outcome.seconds, 3),
+            "run_id": run_id,
+            "recorded_at": now(),
+        }
+    )
+    return FilmDone(row, Derived([], []), decodes=0)
+
+
+def _cause(outcome: Failed[FilmWork]) -> tuple[str, str, bool]:
+    """Reason code, words, and whether another run should try again by itself."""
+    error = outcome.error
+    if isinstance(error, FilmError):
+        return error.reason, error.message, error.transient
+    if isinstance(error, OSError):
+        return "io_error", str(error), True
+    if outcome.kind == "error":
+        return "internal_error", outcome.message, True
+    return f"decoder_{outcome.kind}", outcome.message, False

@@ -1,0 +1,65 @@
+"""Overriding single fields of a recipe."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.records import canonical_json
+from pipelines.curate import CurateConfig
+from pipelines.recipes.curation import RECIPES, curate_offline
+from pipelines.settings import typed_config, with_overrides
+
+
+def test_fields_are_replaced_at_any_depth_and_the_recipe_stays() -> None:
+    recipe = curate_offline()
+    config = with_overrides(
+        recipe,
+        [
+            "select.motion.min=0.25",
+            "select.clarity.max=none",
+            "pack.encode.crf=20",
+            "captioners=describe",
+            "select.licences=CC0-1.0,CC-BY-4.0",
+        ],
+    )
+    assert config.select.motion.min == 0.25
+    assert config.select.motion.max == recipe.select.motion.max
+    assert config.select.clarity.max is None
+    assert config.pack.encode.crf == 20
+    assert config.captioners == ("describe",)
+    assert config.select.licences == ("CC0-1.0", "CC-BY-4.0")
+    assert recipe == curate_offline()
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("select.motion.min", "PATH=VALUE"),
+        ("select.motoin.min=1", "there are seconds"),
+        ("select.motion=1", r"select\.motion\.min"),
+        ("select.motion.min.deep=1", "no fields of its own"),
+        ("select.motion.min=fast", "not a value of type"),
+        ("select.motion.min=nan", "finite"),
+        ("select.motion.min=9", "empty"),
+        ("pack.encode.crf=99", "crf"),
+        ("captioners=nobody", "there are sidecar"),
+    ],
+)
+def test_mistakes_are_named_with_their_remedy(assignment: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        with_overrides(curate_offline(), [assignment])
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values())
+def test_recorded_config_reads_back_equal(recipe: object) -> None:
+    import json
+
+    assert callable(recipe)
+    config = recipe()
+    assert typed_config(CurateConfig, json.loads(canonical_json(config))) == config
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, max_value=1.4))
+def test_any_number_that_is_set_is_the_number_that_is_used(value: float) -> None:
+    config = with_overrides(curate_offline(), [f"select.motion.min={value!r}"])
+    assert config.select.motion.min == value
