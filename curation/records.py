@@ -199,7 +199,7 @@ class ClipRow:
     motion_magnitude: float | None
     """Mean optical-flow length, fraction of the diagonal per second."""
     motion_static: float | None
-    """Share of flow samples in which hardly anything moves."""
+    """Mean share of the picture that hardly moves."""
     motion_coherence: float | None
     motion_distortion: float | None
     camera_pan: float | None

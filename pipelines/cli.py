@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 import pyarrow.csv as pacsv
 import typer
 from rich.table import Table
@@ -19,6 +19,7 @@ from curation.catalog.store import Catalog
 from curation.errors import CurationError
 from pipelines.console import ConsoleProgress, print_dataset, print_error, printable_cell
 from pipelines.curate import CurateRequest, curate, planned
+from pipelines.demo.films import FILMS
 from pipelines.demo.library import render_library
 from pipelines.doctor import examine
 from pipelines.engine import LocalEngine
@@ -81,9 +82,9 @@ def demo_command(
     """
     progress = ConsoleProgress()
     with progress:
-        progress.stage("demo", 0)
-        library = render_library(folder, workers=workers)
-    progress.out.print(f"demo library: {library}")
+        progress.stage("demo", len(FILMS))
+        truth = render_library(folder, workers, progress=lambda *_: progress.advance())
+    progress.out.print(f"demo library: {len(FILMS)} films in {folder}, their cuts in {truth}")
 
 
 @app.command("curate")
@@ -199,11 +200,17 @@ def sql_command(
     with Catalog.open(home_at(home).catalog()) as catalog:
         result = run_sql(catalog, query)
     if form is Format.CSV:
-        pacsv.write_csv(result, sys.stdout.buffer)
+        typer.echo(_csv(result), nl=False)
     elif form is Format.JSON:
         typer.echo(json.dumps(result.to_pylist(), default=str))
     else:
         _print_rows(result.column_names, result.to_pylist())
+
+
+def _csv(result: pa.Table) -> str:
+    buffer = pa.BufferOutputStream()
+    pacsv.write_csv(result, buffer)
+    return buffer.getvalue().to_pybytes().decode()
 
 
 def _print_rows(names: list[str], rows: list[dict[str, Any]]) -> None:

@@ -97,7 +97,7 @@ def decode_stream(
     step = nominal_step(stream)
     for raw, draining in frames:
         pts = raw.pts if raw.pts is not None else raw.dts
-        if pts is None and draining and last is not None:
+        if pts is None and draining and last is not None and not log.mended_pts:
             pts = last + step  # the decoder's last frames, of a container with decode times only
         elif pts is None or (last is not None and not last < pts <= last + _longest_gap(stream)):
             log.mended_pts += 1

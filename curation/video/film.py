@@ -161,9 +161,10 @@ class Film:
             stream = _video_stream(container)
             prepare(container, stream, 1)
             seen: set[int] = set()
-            for pts in _spread(count, stream.start_time, self.info):
+            for pts in _spread(count, stream.start_time or 0, self.info):
                 try:
-                    container.seek(pts, stream=stream)
+                    if pts is not None:
+                        container.seek(pts, stream=stream)
                     decoded = next(
                         decode_stream(container, stream, DecodeLog(), entered=True), None
                     )
@@ -181,12 +182,11 @@ class Film:
             index += 1
 
 
-def _spread(count: int, start: int | None, info: FilmInfo) -> list[int]:
-    """Timestamps in the middle of `count` equal parts of a film; its start if it has no length."""
-    start = start or 0
-    if not info.declared_seconds:
-        return [start] if count else []
-    part = info.declared_seconds / float(info.time_base) / count if count else 0.0
+def _spread(count: int, start: int, info: FilmInfo) -> list[int | None]:
+    """Timestamps in the middle of `count` equal parts; None, its start, for an endless film."""
+    if not info.declared_seconds or not count:
+        return [None][:count]
+    part = info.declared_seconds / float(info.time_base) / count
     return [start + int(part * (number + 0.5)) for number in range(count)]
 
 

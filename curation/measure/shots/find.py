@@ -91,7 +91,7 @@ def find_shots(trace: ShotTrace, fps: float, config: ShotConfig) -> list[Shot]:
     transitions = [Transition("cut", cut.start, cut.end) for cut in cuts]
     transitions += [
         Transition(gradual.kind, gradual.start, gradual.end)
-        for gradual in find_gradual(trace.thumbnail, cuts, fps, config.gradual)
+        for gradual in find_gradual(trace, cuts, fps, config.gradual)
     ]
     transitions.sort(key=lambda transition: (transition.start, transition.end))
     ends = [Transition("start", 0, 0), *transitions, Transition("end", count, count)]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from curation.measure.shots.cuts import Cut
 from curation.measure.shots.seeds import SeedConfig, dissolves, fades, find_seeds
 from curation.measure.shots.similarity import BLANK, flat, same_scene
+from curation.measure.shots.trace import ShotTrace
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -29,7 +30,7 @@ class GradualConfig:
     """What counts as a fade or a dissolve, and where it begins and ends."""
 
     seeds: SeedConfig = dataclasses.field(default_factory=SeedConfig)
-    min_speed: float = 0.12
+    min_speed: float = 0.1
     """A transition ends where movement along its line falls below this share of its usual speed."""
     max_speed: float = 3.0
     """... or rises above this many times its usual speed: another transition begins."""
@@ -67,19 +68,20 @@ class Gradual:
 
 
 def find_gradual(
-    thumbnails: U8, cuts: list[Cut], fps: float, config: GradualConfig
+    trace: ShotTrace, cuts: list[Cut], fps: float, config: GradualConfig
 ) -> list[Gradual]:
     """Fades and dissolves in order, disjoint, none of them across a cut.
 
     Args:
-        thumbnails: uint8 [N, 18, 32], all frames of a film.
+        trace: all frames of a film.
         cuts: its hard cuts.
         fps: mean frame rate, to turn seconds into frames.
         config: thresholds.
     """
+    thumbnails = trace.thumbnail
     edges = {0, len(thumbnails)}.union(*({cut.start, cut.end} for cut in cuts))
     limits = np.array(sorted(edges), dtype=np.intp)
-    seeds = find_seeds(thumbnails, limits, fps, config.seeds)
+    seeds = find_seeds(trace, limits, fps, config.seeds)
     reach = round(config.reach_seconds * fps)
     taken = np.zeros(len(thumbnails), dtype=np.bool_)
     found = []

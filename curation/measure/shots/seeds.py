@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.measure.shots.similarity import BLANK, correlation, flat, off_line, survival
+from curation.measure.shots.trace import ShotTrace
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -21,7 +22,7 @@ Int = npt.NDArray[np.intp]
 Bool = npt.NDArray[np.bool_]
 
 EASED_PROGRESS = 0.15  # least advance per quarter of a ramp that eases in and out
-LEAST_OFF_LINE = 0.6  # share of `max_off_line` that the shortest windows are allowed
+SHORTEST_SMOOTHED = 8  # frames; in a shorter window the middle is one frame
 CHUNK = 2048  # windows examined at once: about 30 MB
 
 
@@ -36,18 +37,21 @@ class SeedConfig:
     """Least distance between a window's ends (root mean square over the thumbnail, levels)."""
     max_step: float = 0.5
     """Largest step between two frames, as a share of the line: more is a cut."""
-    max_off_line: float = 0.27
-    """Largest distance of an inner frame from the line, as a share of the line's length. Measured:
-    dissolves between moderately moving shots up to 0.25, camera and object motion that changes the
-    scene as much from 0.30."""
-    max_pattern_off_line: float = 0.25
-    """The same for the patterns of a dissolve, brightness taken out."""
-    off_line_seconds: float = 0.5
-    """Shorter windows are allowed less, as the two shots have less time to move."""
+    max_off_line: float = 0.65
+    """Largest distance of an inner frame from the line, as a share of the line's length: what
+    moves on both sides of a dissolve leaves the line by that much."""
+    max_fade_off_line: float = 0.27
+    """The same for a fade, where one side is blank and cannot move."""
     min_progress: float = 0.05
     max_progress: float = 0.5
     """Least and greatest advance along the line per quarter of the window (a steady ramp: 0.25 in
     each; one that eases in and out: 0.15 and 0.35)."""
+    min_blend: float = 0.7
+    max_blend: float = 1.4
+    """Detail (variance of the Laplacian) and contrast (variance of luma) in the middle of a
+    dissolve, over those of a blend of two unrelated pictures: a blend of halves has half of both.
+    Measured: dissolves 0.71 to 1.3; motion, which keeps both, about 2; a whip pan, which blurs
+    detail and keeps contrast, differs in the two."""
     max_correlation: float = 0.55
     """Of the patterns at the two ends of a dissolve; light and small motion keep it higher."""
     max_survival: float = 0.45
@@ -80,19 +84,19 @@ class Seeds:
     frames off the line and for uneven progress."""
 
 
-def find_seeds(thumbnails: U8, limits: Int, fps: float, config: SeedConfig) -> Seeds:
+def find_seeds(trace: ShotTrace, limits: Int, fps: float, config: SeedConfig) -> Seeds:
     """All windows that look like part of a transition.
 
     Args:
-        thumbnails: uint8 [N, 18, 32].
+        trace: all frames of a film.
         limits: where shots begin and end for certain, ascending, 0 and N included; no window lies
             across one.
         fps: mean frame rate, to turn seconds into frames.
         config: thresholds.
     """
-    search = _Search(thumbnails, _step_lengths(thumbnails), limits, config)
+    search = _Search(trace, _step_lengths(trace.thumbnail), limits, config)
     lengths = sorted({max(1, round(seconds * fps / 4)) * 4 for seconds in config.windows_seconds})
-    found = [search.windows(length, _allowed_off_line(length / fps, config)) for length in lengths]
+    found = [search.windows(length) for length in lengths]
     return Seeds(
         np.concatenate([seeds.first for seeds in found]),
         np.concatenate([seeds.last for seeds in found]),
@@ -133,23 +137,18 @@ def _step_lengths(thumbnails: U8) -> F32:
     return lengths
 
 
-def _allowed_off_line(seconds: float, config: SeedConfig) -> float:
-    part = min(1.0, seconds / config.off_line_seconds) if config.off_line_seconds else 1.0
-    return config.max_off_line * (LEAST_OFF_LINE + (1.0 - LEAST_OFF_LINE) * part)
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Search:
     """A film, and what is wanted in it."""
 
-    thumbnails: U8
+    trace: ShotTrace
     steps: F32
     limits: Int
     config: SeedConfig
 
-    def windows(self, length: int, max_off_line: float) -> Seeds:
+    def windows(self, length: int) -> Seeds:
         """The windows of one length, an eighth of it apart, that pass every test."""
-        count = len(self.thumbnails)
+        count = len(self.trace)
         first = np.arange(0, count - length, max(1, length // 8), dtype=np.intp)
         shot = np.searchsorted(self.limits, first, side="right")
         first = first[shot == np.searchsorted(self.limits, first + length, side="right")]
@@ -157,20 +156,18 @@ class _Search:
             return Seeds(first, first, np.empty(0, np.float32))
         largest = np.lib.stride_tricks.sliding_window_view(self.steps[1:], length).max(-1)
         tested = [
-            self._straight(chunk, length, largest[chunk], max_off_line)
+            self._straight(chunk, length, largest[chunk])
             for chunk in np.array_split(first, -(-len(first) // CHUNK))
         ]
         first = np.concatenate([kept for kept, _ in tested])
         return Seeds(first, first + length, np.concatenate([weight for _, weight in tested]))
 
-    def _straight(
-        self, first: Int, length: int, largest: F32, max_off_line: float
-    ) -> tuple[Int, F32]:
+    def _straight(self, first: Int, length: int, largest: F32) -> tuple[Int, F32]:
         """Those of the windows [first, first + length] that are seeds, and their weights.
 
         Tests go from cheap to costly, so that most windows of a quiet film cost one subtraction.
         """
-        config, thumbnails = self.config, self.thumbnails
+        config, thumbnails = self.config, self.trace.thumbnail
         line = flat(thumbnails[first + length]) - flat(thumbnails[first])
         distance = np.sqrt((line**2).mean(-1))
         keep = (distance >= config.min_distance) & (largest <= config.max_step * distance)
@@ -181,17 +178,28 @@ class _Search:
         advance = np.diff(share, axis=0, prepend=0.0, append=1.0)
         slowest, worst = advance.min(0), aside.max(0)
         keep = (slowest >= config.min_progress) & (advance.max(0) <= config.max_progress)
-        keep &= worst <= max_off_line
+        keep &= worst <= config.max_off_line
         evenness = np.minimum(slowest / EASED_PROGRESS, 1.0)
-        first, weight = first[keep], (distance * (1.0 - worst) * evenness)[keep]
+        first, worst, halfway = first[keep], worst[keep], share[1, keep]
+        weight = (distance * evenness)[keep] * (1.0 - worst)
 
         last = first + length
         before, after = thumbnails[first], thumbnails[last]
+        keep = dissolves(before, after, config) & self._blends(first, length, halfway)
         cut_off = np.isin(first, self.limits) | np.isin(last + 1, self.limits)
         contrast = np.where(cut_off, config.edge_contrast, config.max_contrast)
-        keep = dissolves(before, after, config)
-        # A change of light draws the path of a moving shot out into a line; its pattern stays off.
-        _, aside = off_line(thumbnails, first, last, quarters, patterns=True)
-        keep &= aside.max(0) <= config.max_pattern_off_line
-        keep |= fades(before, after, contrast.astype(np.float32))
+        fading = fades(before, after, contrast.astype(np.float32))
+        keep |= fading & (worst <= config.max_fade_off_line)
         return first[keep], weight[keep]
+
+    def _blends(self, first: Int, length: int, share: F32) -> Bool:
+        """Whether windows have as much detail and contrast in the middle as a blend would have."""
+        keep = np.ones(len(first), dtype=np.bool_)
+        middle = first + length // 2
+        around = range(-1, 2) if length >= SHORTEST_SMOOTHED else range(1)
+        for values in (self.trace.sharpness, self.trace.luma_std**2):
+            blend = (1.0 - share) ** 2 * values[first] + share**2 * values[first + length]
+            found = np.mean([values[middle + offset] for offset in around], axis=0)
+            keep &= found >= self.config.min_blend * blend
+            keep &= found <= self.config.max_blend * blend
+        return keep

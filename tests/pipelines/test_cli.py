@@ -1,0 +1,151 @@
+"""The `tempo` command as a person types it."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from pipelines.cli import main
+from tests.pipelines.tiny_library import SETTINGS, render
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def tempo(*arguments: str) -> Ended:
+    """Run the command in this process, as its entry point would."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.object(sys, "argv", ["tempo", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the dataset tiny@1."""
+    films = render(tmp_path_factory.mktemp("films"))
+    home = tmp_path_factory.mktemp("home")
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    done = tempo(
+        "curate", str(films), "--dataset", "tiny", "--home", str(home), "--json", *settings
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert summary["dataset"]["reference"] == "tiny@1"
+    assert Path(summary["dataset"]["folder"]).is_dir()
+    assert json.loads(Path(summary["report"]).read_text()) == summary
+    return home
+
+
+def test_datasets_and_preview(home: Path) -> None:
+    listed = json.loads(tempo("datasets", "--home", str(home), "--json").stdout)
+    assert [(row["name"], row["version"], row["samples"]) for row in listed["datasets"]] == [
+        ("tiny", 1, 5)
+    ]
+    moved = tempo(
+        "preview", "--dataset", "tiny@latest", "--home", str(home), "--json",
+        "--set", "select.clarity.min=3999",
+    )  # fmt: skip
+    outcome = json.loads(moved.stdout)
+    assert (outcome["kept_now"]["clips"], outcome["kept"]["clips"]) == (5, 0)
+    assert outcome["dropped"]["clarity_low"]["clips"] == 5
+
+
+def test_preview_refuses_what_it_cannot_foresee(home: Path) -> None:
+    done = tempo("preview", "--dataset", "tiny", "--home", str(home), "--set", "scan.x=1")
+    assert done.returncode == 1
+    assert "thresholds only" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_sql_in_every_form(home: Path, form: str) -> None:
+    query = "select v.status, count(*) n from clips c join videos v using (video_id) group by 1"
+    done = tempo("sql", query, "--home", str(home), "--format", form)
+    assert done.returncode == 0, done.stderr
+    if form == "json":
+        assert json.loads(done.stdout) == [{"status": "ok", "n": 5}]
+    else:
+        assert done.stdout.split() in (["status", "n", "ok", "5"], ['"status","n"', '"ok",5'])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from read_text('/etc/passwd')",
+        "copy (select 1) to 'out.csv'",
+        "attach 'x.db'",
+        "set enable_external_access = true",
+        "select 1; select 2",
+        "select * from nowhere",
+    ],
+)
+def test_sql_cannot_leave_the_catalog(home: Path, query: str) -> None:
+    done = tempo("sql", query, "--home", str(home))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: sql:")
+    assert "Traceback" not in done.stderr
+
+
+def test_dry_run_makes_nothing(tmp_path: Path) -> None:
+    films = render(tmp_path / "films")
+    home = tmp_path / "home"
+    done = tempo("curate", str(films), "--home", str(home), "--dry-run", "--json")
+    assert json.loads(done.stdout) == {"files": 3, "unhashed_files": 3, "films_to_scan": 3}
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["curate", "nowhere/"], "no such file or folder"),
+        (["curate", ".", "--recipe", "nothing"], "there are curate_offline"),
+        (["curate", ".", "--set", "select.motoin.min=1"], "no field 'motoin'"),
+        (["curate", ".", "--dataset", "../up"], "dataset name"),
+        (["preview", "--dataset", "none"], "none yet"),
+    ],
+)
+def test_mistakes_are_one_line_with_a_remedy(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    done = tempo(*arguments, "--home", str(tmp_path / "home"))
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_finds_what_is_there(tmp_path: Path) -> None:
+    done = tempo("doctor", "--home", str(tmp_path / "home"), "--json")
+    findings = {finding["name"]: finding["state"] for finding in json.loads(done.stdout)}
+    assert done.returncode == 0
+    assert findings["decoders"] == findings["encoders"] == findings["catalog"] == "ok"
+
+
+@pytest.mark.parametrize("command", ["curate", "preview", "sql", "forget", "demo"])
+def test_help_has_an_example(command: str) -> None:
+    assert f"tempo {command}" in tempo(command, "--help").stdout.replace("\n", " ")
+
+
+def test_module_is_the_command(tmp_path: Path) -> None:
+    query = ["sql", "select 1 as one", "--format", "csv", "--home", str(tmp_path)]
+    command = [sys.executable, "-m", "pipelines", *query]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, '"one"\n1\n')
