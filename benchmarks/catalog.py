@@ -124,7 +124,7 @@ def select_and_plan(home: Path) -> dict[str, float]:
     licences: dict[str, str | None] = dict.fromkeys(json.loads((home / FILMS).read_text()))
     started = time.perf_counter()
     with Catalog.open(CatalogSettings(home)) as catalog:
-        kept = choose(catalog, licences, SCAN, DERIVE, POLICY).kept
+        kept = choose(catalog, licences, SCAN, DERIVE, POLICY).kept()
     chosen = time.perf_counter()
     sides = split_of_groups(set(kept["video_id"].unique().to_pylist()), SplitConfig())
     plan = plan_shards(single_shot_samples(kept, sides), PackConfig())

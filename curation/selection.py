@@ -76,6 +76,10 @@ class SelectionPolicy:
     licences: tuple[str, ...] = ()
     """Only films under one of these licences; empty: any, also unknown."""
 
+    def columns(self) -> list[str]:
+        """The columns of `clips` that the closed thresholds are held against."""
+        return [column for name, column in COLUMNS.items() if not getattr(self, name).open]
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Selection:

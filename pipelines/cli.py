@@ -210,7 +210,7 @@ def sql_command(
 def _csv(result: pa.Table) -> str:
     buffer = pa.BufferOutputStream()
     pacsv.write_csv(result, buffer)
-    return buffer.getvalue().to_pybytes().decode()
+    return str(buffer.getvalue().to_pybytes(), "utf-8")
 
 
 def _print_rows(names: list[str], rows: list[dict[str, Any]]) -> None:

@@ -22,7 +22,13 @@ from pipelines.engine import Engine
 from pipelines.inputs import FilmInput
 from pipelines.job import Job, Progress, started
 from pipelines.settings import Home
-from pipelines.steps.choose import caption, check_captioners, choose, refuse_if_nothing
+from pipelines.steps.choose import (
+    caption,
+    check_captioners,
+    choose,
+    clip_rows,
+    refuse_if_nothing,
+)
 from pipelines.steps.identify import Library, identify, unchanged
 from pipelines.steps.ingest import IngestConfig, ingest, pending
 from pipelines.steps.pack import Origin, pack_dataset, pack_fingerprint, plan_dataset
@@ -122,10 +128,14 @@ def _run(job: Job, request: CurateRequest) -> Summary:
     summary = summarise(done, videos, chosen.clips, chosen.selection)
     job.progress.report(summary)
     refuse_if_nothing(chosen, summary.readable)
-    captions, uncaptioned = caption(job, library, chosen.kept, config.captioners, config.scan)
     origin = _origin(request.dataset, config)
-    plan = plan_dataset(chosen.kept, captions, origin, config.split, config.pack)
-    published = pack_dataset(job, library, plan, origin)
+    kept = chosen.kept()
+    clips = clip_rows(job.catalog, origin.fingerprints["derive"], kept["clip_id"])
+    captions, uncaptioned = caption(
+        job, library, list(clips.values()), config.captioners, config.scan
+    )
+    plan = plan_dataset(kept, captions, origin, config.split, config.pack)
+    published = pack_dataset(job, library, plan, clips, origin)
     summary = with_dataset(
         summary,
         published.version,

@@ -8,6 +8,7 @@ import dataclasses
 import shutil
 
 from curation.catalog.datasets import datasets
+from curation.catalog.history import forget_history
 from curation.errors import CurationError
 from curation.records import TakedownRow, now
 from pipelines.engine import SerialEngine
@@ -40,6 +41,8 @@ def forget(home: Home, video_id: str, reason: str) -> Forgotten:
         files = _purge_traces(home, video_id)
         clips = catalog.read("clips", {"video_id": video_id}, ["clip_id"])["clip_id"].to_pylist()
         captions = catalog.delete_rows("captions", {"clip_id": clips}) if clips else 0
+        # Older snapshots hold the words still, in files that only this removes.
+        forget_history(catalog, "captions")
         held = catalog.read("samples", {"video_id": video_id}, ["publish_id"])
         holding = set(held["publish_id"].to_pylist())
         versions = [

@@ -131,6 +131,8 @@ def _packets(
             yield from container.demux(stream)
         except av.error.FFmpegError as error:
             log.note(error)
+        except IndexError:
+            break  # PyAV stumbles, at the end, over streams that appeared on the way
         else:
             return
     yield None

@@ -5,6 +5,7 @@ import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +23,7 @@ from pipelines.crew import Limits
 from pipelines.engine import Done, Stage
 from pipelines.job import Job
 from pipelines.steps.identify import Library
+from pipelines.summary import dropped_by_rule
 
 CAPTIONERS: dict[str, type[Captioner]] = {
     "sidecar": SidecarCaptioner,
@@ -31,26 +33,21 @@ _COMMIT_EVERY = 20_000
 _LIMITS = Limits(timeout_seconds=3600.0, memory_bytes=4 << 30)
 
 
+_PLANNED = ("clip_id", "video_id", "seconds", "frame_count", "width", "height")
+"""What planning needs of a clip; its measurements are read again when they are wanted."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Chosen:
     """The verdict on every clip of the library."""
 
     clips: pa.Table
-    """All clips, in the order of their ids, with a column `licence`."""
+    """All clips: what planning needs of each, and its licence."""
     selection: Selection
 
-    @property
     def kept(self) -> pa.Table:
         """The clips that the policy keeps."""
         return self.clips.filter(pa.array(self.selection.kept))
-
-    def dropped_by_reason(self) -> dict[str, int]:
-        """How many clips break each rule; a clip that breaks several counts in each."""
-        return {
-            rule: int(self.selection.broken_by(k).sum())
-            for k, rule in enumerate(self.selection.rules)
-            if self.selection.broken_by(k).any()
-        }
 
 
 def choose(
@@ -62,6 +59,8 @@ def choose(
 ) -> Chosen:
     """Hold every clip of some films against a policy. Nothing is decoded or written.
 
+    Clips are read a data file at a time, and only the columns that the policy asks about.
+
     Args:
         catalog: where the clips are.
         licences: the films (video_id) and their licences.
@@ -69,14 +68,40 @@ def choose(
         derive: which derivation's clips.
         policy: the thresholds.
     """
-    made_by = derive.fingerprint(scan.fingerprint)
-    clips = catalog.read("clips", {"derive_fingerprint": made_by})
+    where = {"derive_fingerprint": derive.fingerprint(scan.fingerprint)}
+    columns = list(dict.fromkeys([*_PLANNED, *policy.columns()]))
     films = pa.array(list(licences), pa.string())
-    clips = clips.filter(pc.is_in(clips["video_id"], value_set=films)).sort_by("clip_id")
-    position = pc.index_in(clips["video_id"], value_set=films)
-    licence = pa.array(list(licences.values()), pa.string()).take(position)
-    clips = clips.append_column("licence", licence)
-    return Chosen(clips, select(clips, policy))
+    licence = pa.array(list(licences.values()), pa.string())
+    pieces: list[pa.Table] = []
+    verdicts: list[Selection] = []
+    for stored in catalog.batches("clips", where, columns):
+        position = pc.index_in(stored["video_id"], value_set=films)
+        clips = stored.append_column("licence", licence.take(position))
+        clips = clips.filter(pc.is_valid(position))
+        verdicts.append(select(clips, policy))
+        pieces.append(clips.select([*_PLANNED, "licence"]))
+    if not pieces:
+        empty = catalog.read("clips", where, columns).append_column(
+            "licence", pa.array([], pa.string())
+        )
+        return Chosen(empty, select(empty, policy))
+    failed = np.concatenate([verdict.failed for verdict in verdicts])
+    return Chosen(pa.concat_tables(pieces), Selection(verdicts[0].rules, failed))
+
+
+def clip_rows(catalog: Catalog, made_by: str, wanted: pa.ChunkedArray) -> dict[str, ClipRow]:
+    """The whole rows of some clips, by clip_id.
+
+    Args:
+        catalog: where the clips are.
+        made_by: the derivation's fingerprint.
+        wanted: clip_ids.
+    """
+    found = {}
+    for piece in catalog.batches("clips", {"derive_fingerprint": made_by}):
+        rows = piece.filter(pc.is_in(piece["clip_id"], value_set=wanted)).to_pylist()
+        found.update({row["clip_id"]: ClipRow(**row) for row in rows})
+    return found
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,7 +123,11 @@ class _ClipToCaption:
 
 
 def caption(
-    job: Job, library: Library, kept: pa.Table, captioners: tuple[str, ...], scan: ScanConfig
+    job: Job,
+    library: Library,
+    kept: list[ClipRow],
+    captioners: tuple[str, ...],
+    scan: ScanConfig,
 ) -> tuple[dict[str, Caption], Counter[str]]:
     """Give every kept clip the words of the first captioner that has some.
 
@@ -167,7 +196,11 @@ def _stored(job: Job, captioners: tuple[str, ...]) -> dict[str, dict[str, Answer
 
 
 def _films_to_caption(
-    job: Job, library: Library, kept: pa.Table, captioners: tuple[str, ...], scan: ScanConfig
+    job: Job,
+    library: Library,
+    kept: list[ClipRow],
+    captioners: tuple[str, ...],
+    scan: ScanConfig,
 ) -> Iterator[list[_ClipToCaption]]:
     videos = {
         row.video_id: row
@@ -175,8 +208,8 @@ def _films_to_caption(
     }
     stored = _stored(job, captioners)
     by_film: dict[str, list[ClipRow]] = {}
-    for values in kept.drop_columns(["licence"]).to_pylist():
-        by_film.setdefault(values["video_id"], []).append(ClipRow(**values))
+    for clip in sorted(kept, key=lambda clip: clip.clip_id):
+        by_film.setdefault(clip.video_id, []).append(clip)
     for video_id, clips in sorted(by_film.items()):
         film = library.films[video_id]
         traces = trace_folder(job.home.films, video_id, scan.fingerprint)
@@ -226,8 +259,8 @@ def refuse_if_nothing(chosen: Chosen, readable: int) -> None:
     if not readable:
         raise CurationError("no film could be read: every file was quarantined (reasons above)")
     if not chosen.selection.kept.any():
-        reasons = sorted(chosen.dropped_by_reason().items(), key=lambda item: -item[1])
-        listed = ", ".join(f"{reason} {count}" for reason, count in reasons[:5])
+        losses = dropped_by_rule(chosen.clips, chosen.selection)
+        listed = ", ".join(f"{rule} {loss.clips}" for rule, loss in list(losses.items())[:5])
         raise CurationError(
             f"none of {chosen.clips.num_rows} clips is kept ({listed}); loosen the policy with "
             "--set select.NAME.min=… or max=…"

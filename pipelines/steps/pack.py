@@ -130,8 +130,17 @@ def _content(samples: pa.Table, origin: Origin) -> str:
     return digest("content", hasher.hexdigest(), canonical_json(identity))
 
 
-def pack_dataset(job: Job, library: Library, plan: DatasetPlan, origin: Origin) -> Published:
+def pack_dataset(
+    job: Job, library: Library, plan: DatasetPlan, clips: dict[str, ClipRow], origin: Origin
+) -> Published:
     """Write the shards of a plan and publish them as the dataset's next version.
+
+    Args:
+        job: the job.
+        library: where the films are.
+        plan: the samples and their shards.
+        clips: every clip of the plan.
+        origin: what the version is made from.
 
     Raises:
         CurationError: the disk is full, or a shard could not be written.
@@ -147,7 +156,7 @@ def pack_dataset(job: Job, library: Library, plan: DatasetPlan, origin: Origin) 
             return Published(versions[-1], folder, False, 0, 0, [])
     publish_id = _publish_id(origin, plan, chain[-1])
     building = _workshop(root, publish_id)
-    tasks = _shard_tasks(job, library, plan, origin, building, publish_id)
+    tasks = _shard_tasks(job, library, plan, clips, origin, building, publish_id)
     results = _write_shards(job, tasks, len(plan.samples["shard"].unique()))
     return _publish(job, library, origin, building, publish_id, results)
 
@@ -181,17 +190,12 @@ def _shard_tasks(
     job: Job,
     library: Library,
     plan: DatasetPlan,
+    clips: dict[str, ClipRow],
     origin: Origin,
     folder: Path,
     publish_id: str,
 ) -> Iterator[ShardTask]:
     """One task per shard, made when it is its turn: a plan of millions stays columnar."""
-    clip_ids = pa.array(plan.samples["clip_ids"].combine_chunks().flatten())
-    clips = {
-        row.clip_id: row
-        for row in job.catalog.rows(ClipRow, {"derive_fingerprint": origin.fingerprints["derive"]})
-        if row.clip_id in set(clip_ids.to_pylist())
-    }
     videos = {
         row.video_id: row
         for row in job.catalog.rows(VideoRow, {"scan_fingerprint": origin.fingerprints["scan"]})

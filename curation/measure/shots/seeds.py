@@ -22,7 +22,8 @@ Int = npt.NDArray[np.intp]
 Bool = npt.NDArray[np.bool_]
 
 EASED_PROGRESS = 0.15  # least advance per quarter of a ramp that eases in and out
-SHORTEST_SMOOTHED = 8  # frames; in a shorter window the middle is one frame
+SHORTEST_SMOOTHED = 12  # frames; in shorter windows a quarter point is a single frame
+LEAST_ENERGY = 1.0  # squared levels, about what coding noise has
 CHUNK = 2048  # windows examined at once: about 30 MB
 
 
@@ -46,12 +47,15 @@ class SeedConfig:
     max_progress: float = 0.5
     """Least and greatest advance along the line per quarter of the window (a steady ramp: 0.25 in
     each; one that eases in and out: 0.15 and 0.35)."""
-    min_blend: float = 0.7
-    max_blend: float = 1.4
-    """Detail (variance of the Laplacian) and contrast (variance of luma) in the middle of a
-    dissolve, over those of a blend of two unrelated pictures: a blend of halves has half of both.
-    Measured: dissolves 0.71 to 1.3; motion, which keeps both, about 2; a whip pan, which blurs
-    detail and keeps contrast, differs in the two."""
+    max_blend: float = 1.27
+    """Detail (variance of the Laplacian) and contrast (variance of luma) inside a dissolve, over
+    those of a blend of two unrelated pictures: a blend of two halves has half of both. This is for
+    the two together; measured: dissolves 0.9 to 1.25, motion, which keeps both, 1.34 to 2, even
+    while the light changes."""
+    min_blend_each: float = 0.7
+    max_blend_each: float = 1.5
+    """The same for detail and for contrast alone: a whip pan blurs detail and keeps contrast; a
+    logo that stays through a dissolve keeps its detail."""
     max_correlation: float = 0.55
     """Of the patterns at the two ends of a dissolve; light and small motion keep it higher."""
     max_survival: float = 0.45
@@ -180,12 +184,12 @@ class _Search:
         keep = (slowest >= config.min_progress) & (advance.max(0) <= config.max_progress)
         keep &= worst <= config.max_off_line
         evenness = np.minimum(slowest / EASED_PROGRESS, 1.0)
-        first, worst, halfway = first[keep], worst[keep], share[1, keep]
+        first, worst, share = first[keep], worst[keep], share[:, keep]
         weight = (distance * evenness)[keep] * (1.0 - worst)
 
         last = first + length
         before, after = thumbnails[first], thumbnails[last]
-        keep = dissolves(before, after, config) & self._blends(first, length, halfway)
+        keep = dissolves(before, after, config) & self._blends(first, length, share)
         cut_off = np.isin(first, self.limits) | np.isin(last + 1, self.limits)
         contrast = np.where(cut_off, config.edge_contrast, config.max_contrast)
         fading = fades(before, after, contrast.astype(np.float32))
@@ -193,13 +197,27 @@ class _Search:
         return first[keep], weight[keep]
 
     def _blends(self, first: Int, length: int, share: F32) -> Bool:
-        """Whether windows have as much detail and contrast in the middle as a blend would have."""
-        keep = np.ones(len(first), dtype=np.bool_)
-        middle = first + length // 2
+        """Whether windows have as much detail and contrast inside as a blend would have.
+
+        Args:
+            first: [M] first frames of windows.
+            length: of the windows.
+            share: [3, M] how much of the second picture is in their quarter points.
+        """
+        config = self.config
         around = range(-1, 2) if length >= SHORTEST_SMOOTHED else range(1)
+        both = np.zeros(len(first))
+        keep = np.ones(len(first), dtype=np.bool_)
         for values in (self.trace.sharpness, self.trace.luma_std**2):
-            blend = (1.0 - share) ** 2 * values[first] + share**2 * values[first + length]
-            found = np.mean([values[middle + offset] for offset in around], axis=0)
-            keep &= found >= self.config.min_blend * blend
-            keep &= found <= self.config.max_blend * blend
+            before, after = values[first], values[first + length]
+            excess = np.zeros(len(first))
+            for quarter in range(3):
+                place = first + length // 4 * (quarter + 1)
+                found = np.mean([values[place + offset] for offset in around], axis=0)
+                blend = (1 - share[quarter]) ** 2 * before + share[quarter] ** 2 * after
+                excess += np.log((found + LEAST_ENERGY) / (blend + LEAST_ENERGY)) / 3
+            keep &= excess >= np.log(config.min_blend_each)
+            keep &= excess <= np.log(config.max_blend_each)
+            both += excess / 2
+        keep &= both <= np.log(config.max_blend)
         return keep

@@ -123,11 +123,21 @@ def ffmpeg(*arguments: str | Path) -> None:
 
 def ffmpeg_frames(path: Path, *arguments: str, width: int, height: int) -> U8:
     """What ffmpeg shows of a film: RGB [n, height, width, 3]."""
+    raw = _rawvideo(path, *arguments, "-pix_fmt", "rgb24")
+    return raw.reshape(-1, height, width, 3)
+
+
+def ffmpeg_luma(path: Path, *arguments: str, width: int, height: int) -> U8:
+    """The luma of what ffmpeg shows, as it would be coded: [n, height, width], even sizes."""
+    raw = _rawvideo(path, *arguments, "-pix_fmt", "yuv420p")
+    return raw.reshape(-1, height * 3 // 2, width)[:, :height]
+
+
+def _rawvideo(path: Path, *arguments: str) -> U8:
     command = [tool("ffmpeg"), "-nostdin", "-v", "error", "-i", str(path), *arguments]
-    done = subprocess.run(
-        [*command, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], capture_output=True
-    )
-    return np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
+    done = subprocess.run([*command, "-f", "rawvideo", "-"], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return np.frombuffer(done.stdout, np.uint8)
 
 
 def ffprobe(path: Path, *arguments: str) -> dict[str, Any]:

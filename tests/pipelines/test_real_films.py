@@ -1,0 +1,133 @@
+"""All the real films in one run: what is right about them was checked by eye, not by this code."""
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curation.catalog.store import Catalog
+from curation.records import VideoRow
+from pipelines.curate import CurateRequest, curate
+from pipelines.engine import LocalEngine
+from pipelines.inputs import list_films
+from pipelines.job import Silence
+from pipelines.recipes.curation import curate_offline
+from pipelines.settings import Home, with_overrides
+from pipelines.summary import Summary
+
+# Nearly everything is packed, so that as many clips as possible are checked.
+KEEP_ALMOST_ALL = [
+    *(f"select.{name}.min=none" for name in ("clarity", "luma", "contrast", "motion", "fps")),
+    *(f"select.{name}.max=none" for name in ("clarity", "luma", "motion", "static", "duplicated")),
+    "select.distortion.max=none",
+    "select.coherence.min=none",
+    "select.short_side.min=none",
+    "select.seconds.min=1",
+    "select.seconds.max=14",  # the long slides and CCTV films would only cost time
+]
+SLACK = {"cosmos_sintel_30s.mp4": 3}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return Home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def summary(films_dir: Path, home: Home) -> Summary:
+    config = with_overrides(curate_offline(), KEEP_ALMOST_ALL)
+    request = CurateRequest(list_films([str(films_dir)]), "real", config)
+    return curate(request, home, LocalEngine(2), Silence())
+
+
+@pytest.fixture(scope="module")
+def films(films_dir: Path) -> dict[str, dict[str, Any]]:
+    entries = json.loads((films_dir / "manifest.json").read_text())
+    return {entry["file"]: entry for entry in entries}
+
+
+@pytest.fixture(scope="module")
+def rows(summary: Summary, home: Home) -> dict[str, VideoRow]:
+    assert summary.dataset is not None
+    with Catalog.open(home.catalog()) as catalog:
+        return {Path(row.uri).name: row for row in catalog.rows(VideoRow)}
+
+
+def test_only_what_holds_no_video_is_quarantined(rows: dict[str, VideoRow]) -> None:
+    assert {name: row.reason for name, row in rows.items() if row.status == "quarantined"} == {
+        "dj_audio_only.mp4": "no_video_stream",
+        "derived_bikes_trunc_nomoov.mp4": "not_a_video",
+    }
+    partial = {name for name, row in rows.items() if row.status == "partial"}
+    assert partial == {"decord_corrupted.mp4", "derived_dog_trunc60.mp4"}
+
+
+def test_every_film_gives_its_frames_in_one_decode(
+    rows: dict[str, VideoRow], films: dict[str, dict[str, Any]]
+) -> None:
+    for name, row in rows.items():
+        if row.status != "quarantined":
+            assert (name, row.frame_count) == (name, films[name]["decoded_frames"])
+            assert (name, row.decodes) == (name, 1)
+            assert row.fps == pytest.approx(films[name]["fps"], rel=0.03), name
+
+
+def test_films_stand_right_side_up(rows: dict[str, VideoRow]) -> None:
+    shown = {name: (row.width, row.height) for name, row in rows.items()}
+    assert shown["psd_issue134_rotate.mp4"] == (544, 1280)
+    assert shown["decord_rot90.mov"] == (320, 568)
+    assert shown["psd_issue195_aspect.mp4"] == (1024, 576)
+    assert shown["dj_portrait_video3.mp4"] == (362, 640)
+    # The first video stream that is not a cover, where FFmpeg itself would pick the larger one.
+    assert shown["tc_nasa_13013.mp4"] == (320, 180)
+
+
+def documents(home: Home) -> list[dict[str, Any]]:
+    found = []
+    for tar in sorted((home.datasets / "real" / "1").glob("*.tar")):
+        with tarfile.open(tar) as archive:
+            for member in archive:
+                if member.name.endswith(".json"):
+                    stream = archive.extractfile(member)
+                    assert stream is not None
+                    found.append(json.loads(stream.read()))
+    return found
+
+
+def test_no_frame_of_a_neighbouring_shot_is_in_a_sample(
+    summary: Summary, home: Home, films: dict[str, dict[str, Any]]
+) -> None:
+    assert summary.dataset is not None
+    checked = 0
+    for document in documents(home):
+        for shot in document["shots"]:
+            name = Path(shot["source"]["uri"]).name
+            film = films[name]
+            if not film["cuts_verified"]:
+                continue
+            checked += 1
+            frames = shot["source"]["frames"]
+            first, last = frames[0], frames[-1]
+            cuts = [
+                cut
+                for cut, kind in zip(film["cuts"], film["cut_type"], strict=True)
+                if kind.startswith("hard")
+            ]
+            assert not [cut for cut in cuts if first < cut <= last], (name, first, last)
+            slack = SLACK.get(name, 0)
+            inside = [
+                (ramp["start"], ramp["end"])
+                for ramp in film["gradual"]
+                if first <= ramp["end"] - slack and last >= ramp["start"] + slack
+            ]
+            assert not inside, (name, first, last)
+    assert checked >= 30
+
+
+def test_lengths_are_those_of_the_source_spans(summary: Summary, home: Home) -> None:
+    assert summary.dataset is not None
+    for document in documents(home):
+        seconds = sum(shot["source"]["seconds"] for shot in document["shots"])
+        assert -1e-6 <= document["frame_count"] / 24 - seconds < 1 / 24 + 1e-6
