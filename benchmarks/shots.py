@@ -20,7 +20,8 @@ What counts:
 * A leak is a shot, after trimming, whose first and last frame do not lie in one verified shot.
 
 PySceneDetect's detectors report points, never ranges, so that a fade or dissolve can at best be
-touched by them. They run with their defaults; the last window is not flushed for them.
+touched by them. They run with their defaults, and two of them also with ``min_scene_len=0`` ("any
+length"); their cuts are taken as they report them.
 """
 
 import argparse
@@ -57,7 +58,9 @@ OVERLAP = 0.5  # least intersection over union of a transition and its report
 OURS = "tempomaster"
 PEERS: dict[str, Callable[[], SceneDetector]] = {
     "AdaptiveDetector": AdaptiveDetector,
+    "Adaptive, any length": lambda: AdaptiveDetector(min_scene_len=0),
     "ContentDetector": ContentDetector,
+    "Content, any length": lambda: ContentDetector(min_scene_len=0),
     "ThresholdDetector": ThresholdDetector,
 }
 
@@ -297,13 +300,13 @@ def main() -> None:
         for name, report in reports.items():
             result = score(truth, report)
             totals[name] += result
-            print(f"  {name:18s} {_line(result)}")
+            print(f"  {name:20s} {_line(result)}")
             if arguments.verbose and name == OURS:
                 print(f"    verified: cuts {truth.cuts}, gradual {truth.gradual}")
                 print(f"    reported: cuts {report.cuts}, gradual {report.gradual}")
     print("\nTotal")
     for name, result in totals.items():
-        print(f"  {name:18s} {_line(result)}")
+        print(f"  {name:20s} {_line(result)}")
     told_of = ", ".join(f"{file} {count}" for file, count in unverified.items() if count)
     print(
         f"\nNot scored (not verified): {len(unverified)} films; boundaries of ours: {told_of or 0}"

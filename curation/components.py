@@ -29,7 +29,10 @@ COMPONENTS = {
             "curation.video.film",
             "curation.video.decode",
             "curation.video.colour",
+            "curation.video.deinterlace",
             "curation.video.geometry",
+            "curation.video.orientation",
+            "curation.video.planar",
             "curation.measure.clarity",
             "curation.measure.exposure",
             "curation.measure.motion",
@@ -37,7 +40,18 @@ COMPONENTS = {
         ),
     ),
     "derive": Component(
-        1, ("curation.derive", "curation.clips", "curation.video.retime", "curation.video.geometry")
+        1,
+        (
+            "curation.derive",
+            "curation.clips",
+            "curation.measure.shots.find",
+            "curation.measure.shots.cuts",
+            "curation.measure.shots.gradual",
+            "curation.measure.shots.seeds",
+            "curation.measure.shots.similarity",
+            "curation.video.retime",
+            "curation.video.geometry",
+        ),
     ),
     "pack": Component(
         1,

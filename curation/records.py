@@ -155,7 +155,7 @@ class ShotRow:
     transition_in: str
     """'start', 'cut', 'fade' or 'dissolve'."""
     transition_in_start: int
-    """Half-open range of the transition's frames; empty for a cut."""
+    """Half-open range of the transition's frames; empty for a clean cut."""
     transition_in_end: int
     transition_out: str
     """'end', 'cut', 'fade' or 'dissolve'."""

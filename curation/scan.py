@@ -19,7 +19,7 @@ from curation.components import fingerprint
 from curation.errors import FilmError
 from curation.measure import clarity, exposure, motion
 from curation.measure.shots.trace import FRAME_TRACE_SCHEMA, FrameTracer
-from curation.pictures import cut_picture, evidence_picture, sample_luma
+from curation.pictures import cut_picture, evidence_picture, motion_luma, sample_luma
 from curation.records import VideoRow, now
 from curation.traces import EVIDENCE, SAMPLES, TraceWriter
 from curation.video.decode import DecodeLog
@@ -63,7 +63,8 @@ class ScanConfig:
         motion_gap_seconds: distance of the two frames of a flow pair.
         cut_long_side: picture for shot detection; 256 is PySceneDetect's own working width.
         luma_short_side: picture for clarity and exposure (the definition of clarity fixes 480).
-        evidence_short_side: pictures that models judge; 288 is more than CLIP's 224.
+        evidence_short_side: pictures that models judge, and of flow pairs; 288 is more than
+            CLIP's 224, and than the width of 256 at which flow is computed.
         evidence_quality: JPEG quality.
         probe_keyframes: keyframes that are looked at beforehand for letterbox borders.
     """
@@ -218,7 +219,7 @@ class _Sampler:
         self._due = 0
         """Number of the next sample."""
         self._pending: tuple[float, int, float, tuple[float, ...], U8] | None = None
-        """Sampled frame that waits for its partner: seconds, frame, clarity, exposure, luma."""
+        """Sampled frame that waits for its partner; the luma is `motion_luma`."""
 
     def look(self, frame: Frame) -> None:
         """Take what is due at this frame."""
@@ -240,7 +241,7 @@ class _Sampler:
         if gap > _LATEST_PAIR * self._config.motion_gap_seconds:
             self.finish()
             return
-        flow = self._meter.measure(luma, self._luma(frame), gap)
+        flow = self._meter.measure(luma, self._motion_luma(frame), gap)
         motion_ = dataclasses.astuple(flow)
         self._writer.add(SAMPLES, (index, clarity_, *exposure_, frame.index, *motion_))
         self._pending = None
@@ -248,9 +249,10 @@ class _Sampler:
     def _sample(self, frame: Frame, seconds: float) -> None:
         if self._pending is not None:
             self.finish()
-        luma = self._luma(frame)
+        luma = sample_luma(frame, self._info, self._box, self._config.luma_short_side)
         exposed = dataclasses.astuple(exposure.exposure_of(luma))
-        self._pending = (seconds, frame.index, clarity.clarity_of(luma), exposed, luma)
+        clear = clarity.clarity_of(luma)
+        self._pending = (seconds, frame.index, clear, exposed, self._motion_luma(frame))
         self._writer.add(EVIDENCE, self._evidence(frame))
 
     def finish(self) -> None:
@@ -260,8 +262,8 @@ class _Sampler:
             self._writer.add(SAMPLES, (index, clarity_, *exposure_, None, *_NO_MOTION))
             self._pending = None
 
-    def _luma(self, frame: Frame) -> U8:
-        return sample_luma(frame, self._info, self._box, self._config.luma_short_side)
+    def _motion_luma(self, frame: Frame) -> U8:
+        return motion_luma(frame, self._info, self._box, self._config.evidence_short_side)
 
     def _evidence(self, frame: Frame) -> tuple[int, int, int, bytes]:
         picture = evidence_picture(frame, self._info, self._box, self._config.evidence_short_side)

@@ -94,19 +94,19 @@ def decode_stream(
     if entered:
         frames = itertools.dropwhile(lambda frame: not frame[0].key_frame, frames)
     last: int | None = None
-    step = nominal_step(stream)
+    step, longest_gap = _nominal_step(stream), _longest_gap(stream)
     for raw, draining in frames:
         pts = raw.pts if raw.pts is not None else raw.dts
         if pts is None and draining and last is not None and not log.mended_pts:
             pts = last + step  # the decoder's last frames, of a container with decode times only
-        elif pts is None or (last is not None and not last < pts <= last + _longest_gap(stream)):
+        elif pts is None or (last is not None and not last < pts <= last + longest_gap):
             log.mended_pts += 1
             pts = 0 if last is None else last + step
         last = pts
         yield Decoded(pts=pts, key=bool(raw.key_frame), raw=raw)
 
 
-def nominal_step(stream: VideoStream) -> int:
+def _nominal_step(stream: VideoStream) -> int:
     """The time from one frame to the next by the stream's own account, at least 1."""
     # The guessed rate comes first: an H.264 AVI declares twice its frame rate.
     rate = stream.guessed_rate or stream.average_rate
@@ -115,8 +115,8 @@ def nominal_step(stream: VideoStream) -> int:
     return max(1, round(1 / (rate * stream.time_base)))
 
 
-def _longest_gap(stream: VideoStream) -> Fraction:
-    return MAX_GAP_SECONDS / (stream.time_base or Fraction(1))
+def _longest_gap(stream: VideoStream) -> int:
+    return int(MAX_GAP_SECONDS / (stream.time_base or Fraction(1)))
 
 
 def _packets(

@@ -28,57 +28,53 @@ def deinterlaced(
         entered: the film was entered in the middle. Its first frame is then left out if it is
             interlaced, since the neighbour before it is not known.
     """
-    bwdif: _Bwdif | None = None
+    bwdif: _Bwdif | None = None  # set up anew for each run of interlaced frames
     before: Decoded | None = None
     for frame in frames:
-        if bwdif is not None and not bwdif.fits(frame.raw):
+        if bwdif is not None and not bwdif.fits(frame):
             yield from bwdif.finish()
-            bwdif = before = None
-        if bwdif is None and frame.raw.interlaced_frame:
-            bwdif = _Bwdif(frame.raw, time_base)
-            if before is not None and bwdif.fits(before.raw):
-                bwdif.remember(before)
-            elif entered:
-                bwdif.remember(frame)
-                before = frame
-                continue
-        if bwdif is None:
-            yield frame
+            bwdif = None
+        if frame.raw.interlaced_frame:
+            if bwdif is None:
+                bwdif = _Bwdif(frame.raw, time_base)
+                if before is not None and bwdif.fits(before):
+                    yield from bwdif.push(before, shown=False)
+            yield from bwdif.push(frame, shown=not entered or before is not None)
         else:
-            yield from bwdif.push(frame)
+            if bwdif is not None:
+                yield from bwdif.push(frame, shown=False)
+                bwdif = None
+            yield frame
         before = frame
     if bwdif is not None:
         yield from bwdif.finish()
 
 
 class _Bwdif:
-    """The filter, set up for frames of one size and format.
+    """The filter, set up for frames of one size and format, and holding one of them back.
 
-    A filter must not be given frames of another size: it would read beyond them.
+    It must not be given frames of another size: it would read beyond them. Nor may it choose by
+    itself which frames to filter: it does the first of its choice without looking back.
     """
 
     def __init__(self, like: VideoFrame, time_base: Fraction) -> None:
         self._shape = _shape(like)
         self._waiting: deque[Decoded | None] = deque()
-        """Frames inside the filter, in order; None for one that is only looked back at."""
+        """Frames inside the filter, in order; None for one that is only looked at."""
         self._graph = Graph()
         self._graph.threads = 1
         source = self._graph.add_buffer(
             width=like.width, height=like.height, format=like.format, time_base=time_base
         )
-        bwdif = self._graph.add("bwdif", "mode=send_frame:deint=interlaced")
+        bwdif = self._graph.add("bwdif", "mode=send_frame:deint=all")
         self._graph.link_nodes(source, bwdif, self._graph.add("buffersink")).configure()
 
-    def fits(self, frame: VideoFrame) -> bool:
-        return _shape(frame) == self._shape
+    def fits(self, frame: Decoded) -> bool:
+        return _shape(frame.raw) == self._shape
 
-    def remember(self, frame: Decoded) -> None:
-        """Let the filter look back at a frame that does not come out again."""
-        self._waiting.append(None)
-        self._graph.push(frame.raw)
-
-    def push(self, frame: Decoded) -> Iterator[Decoded]:
-        self._waiting.append(frame)
+    def push(self, frame: Decoded, *, shown: bool) -> Iterator[Decoded]:
+        """Take a frame, which comes out filtered if it is `shown`, or is a neighbour only."""
+        self._waiting.append(frame if shown else None)
         self._graph.push(frame.raw)
         return self._ready()
 

@@ -141,11 +141,12 @@ class FilmWriter:
         if kind is None:
             self.close()
         else:
-            with contextlib.suppress(av.error.FFmpegError):  # `error` says what went wrong
-                self._container.close()
+            self._abandon()
 
     def write_rgb(self, rgb: npt.NDArray[np.uint8], pts: int | None = None) -> None:
-        """Encode one picture [H, W, 3], full-range RGB."""
+        """Encode one picture [H, W, 3], full-range RGB. Raises as `write` does."""
+        if rgb.shape != (self.height, self.width, 3):
+            raise ValueError(f"a picture {rgb.shape}: give ({self.height}, {self.width}, 3)")
         picture = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         self.write(self._planar.convert(picture), pts)
 
@@ -176,10 +177,17 @@ class FilmWriter:
         Raises:
             EncodeError: nothing was written, or it cannot be finished (a full disk).
         """
+        if not self.frames:
+            self._abandon()
+            raise EncodeError("a film needs at least one frame")
         try:
-            if not self.frames:
-                raise EncodeError("a film needs at least one frame")
             self._container.mux(self._stream.encode(None))
             self._container.close()
         except av.error.FFmpegError as error:
-            raise EncodeError(f"the film's end cannot be written: {error}") from error
+            self._abandon()
+            raise EncodeError(f"the film cannot be finished: {error}") from error
+
+    def _abandon(self) -> None:
+        """Let go of the target; what went wrong is known already."""
+        with contextlib.suppress(av.error.FFmpegError):
+            self._container.close()

@@ -185,7 +185,7 @@ class Film:
 def _spread(count: int, start: int, info: FilmInfo) -> list[int | None]:
     """Timestamps in the middle of `count` equal parts; None, its start, for an endless film."""
     if not info.declared_seconds or not count:
-        return [None][:count]
+        return [None] * min(1, count)
     part = info.declared_seconds / float(info.time_base) / count
     return [start + int(part * (number + 0.5)) for number in range(count)]
 
@@ -229,7 +229,7 @@ def _open(path: Path, **options: str) -> InputContainer:
             _check_is_file(path)
             _read_through(path)
         raise FilmError("not_a_video", _words(error)) from error
-    except (ValueError, UnicodeError) as error:
+    except ValueError as error:
         raise FilmError("unreadable", f"the file's name cannot be used: {error}") from error
 
 

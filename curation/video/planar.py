@@ -52,7 +52,8 @@ class Planar:
                 height=height,
                 format="yuv420p",
                 interpolation=_SCALER,
-                # Both sides are named: a frame's own tags may be ones that swscale refuses.
+                # Both sides are named: a frame's own tags may say less than was made of them, and
+                # without a name swscale takes BT.601 for red, green and blue of any size.
                 src_colorspace=self._matrix,
                 dst_colorspace=self._matrix,
                 src_color_range=ColorRange.JPEG if is_rgb(raw) else self._range,

@@ -1,5 +1,5 @@
 """Shot boundaries: per-frame traces while decoding, and shots derived from them without decoding.
 
-`trace` measures a frame and never judges, `find` turns traces into shots; `cuts`, `gradual` and
-`similarity` are its parts.
+`trace` measures a frame and never judges; `find` turns traces into shots, by way of `cuts` and
+`gradual` (which grows what `seeds` finds); `similarity` compares thumbnails for all of them.
 """

@@ -61,7 +61,7 @@ class CutConfig:
     `overlay_change`, something was added to a slide (or, backwards, taken away)."""
     overlay_change: float = 12.0
     """In mean levels."""
-    ramp_direction: float = 0.85
+    ramp_direction: float = 0.75
     """Cosine between two consecutive steps of the picture from which they are one ramp. Measured:
     within fades and dissolves 0.94 and more, at cuts at most 0.56."""
     ramp_step: float = 3.0

@@ -25,9 +25,9 @@ GRADUAL = ("fade", "dissolve")
 class TrimConfig:
     """What is cut off a shot's ends because it is blurred."""
 
-    guard_seconds: float = 0.12
+    guard_seconds: float = 0.16
     """Cut off beside a fade or a dissolve, whose first and last frames differ too little from the
-    shot to be told from it (3 frames at 24 fps)."""
+    shot to be told from it (4 frames at 24 fps)."""
     min_sharpness: float = 0.4
     """Frames at a shot's ends that are less sharp than this share of the shot's median are cut off
     (variance of the Laplacian, so 0.4 means edges of 0.63 times the contrast)."""
@@ -138,8 +138,8 @@ def trim_blurred_edges(
         [start, end), empty (start == end) when nothing is left.
     """
     guard = round(config.guard_seconds * fps)
-    start = shot.start + (guard if shot.transition_in.end > shot.transition_in.start else 0)
-    end = shot.end - (guard if shot.transition_out.end > shot.transition_out.start else 0)
+    start = shot.start + (guard if shot.transition_in.kind in GRADUAL else 0)
+    end = shot.end - (guard if shot.transition_out.kind in GRADUAL else 0)
     if start >= end:
         middle = (shot.start + shot.end) // 2
         return middle, middle

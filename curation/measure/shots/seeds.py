@@ -4,8 +4,9 @@ While a shot runs, its thumbnails wander: what moves takes each pixel through ot
 times. In a fade or a dissolve all pixels go together, so the path from the first image to the last
 is a straight line, whose points are linear blends of its ends. A window is a seed of a transition
 when its inner frames lie near that line and in order, and when its ends are different scenes
-(dissolve) or one of them is blank (fade). The price: a dissolve between two shots in fast motion
-leaves the line and is missed.
+(dissolve) or one of them is blank (fade). A pan over fine texture can do the same to thumbnails, so
+a dissolve must also lose the detail and contrast that blending costs. The price: what blends no
+two pictures (a wipe), or less than four frames, is not found here.
 """
 
 import dataclasses
@@ -31,31 +32,31 @@ CHUNK = 2048  # windows examined at once: about 30 MB
 class SeedConfig:
     """What looks like a part of a fade or a dissolve. Levels are 8-bit luma."""
 
-    windows_seconds: tuple[float, ...] = (0.16, 0.32, 0.48, 0.64, 0.96, 1.28, 1.76, 2.4, 3.4)
+    windows_seconds: tuple[float, ...] = (0.16, 0.32, 0.48, 0.64, 0.96, 1.28, 1.76, 2.4, 3.4, 4.8)
     """Lengths of the windows tried; a longer transition is found in part and then grown. Each is
     rounded to a multiple of 4 frames, so that its quarters are whole."""
-    min_distance: float = 5.0
+    min_distance: float = 4.0
     """Least distance between a window's ends (root mean square over the thumbnail, levels)."""
     max_step: float = 0.5
     """Largest step between two frames, as a share of the line: more is a cut."""
     max_off_line: float = 0.65
     """Largest distance of an inner frame from the line, as a share of the line's length: what
     moves on both sides of a dissolve leaves the line by that much."""
-    max_fade_off_line: float = 0.27
-    """The same for a fade, where one side is blank and cannot move."""
+    near_line: float = 0.27
+    """Distance that is near. A fade must be that near, as its blank side cannot move."""
     min_progress: float = 0.05
     max_progress: float = 0.5
     """Least and greatest advance along the line per quarter of the window (a steady ramp: 0.25 in
     each; one that eases in and out: 0.15 and 0.35)."""
-    max_blend: float = 1.27
+    min_blend: float = 0.7
+    max_blend: float = 1.25
     """Detail (variance of the Laplacian) and contrast (variance of luma) inside a dissolve, over
-    those of a blend of two unrelated pictures: a blend of two halves has half of both. This is for
-    the two together; measured: dissolves 0.9 to 1.25, motion, which keeps both, 1.34 to 2, even
-    while the light changes."""
-    min_blend_each: float = 0.7
-    max_blend_each: float = 1.5
-    """The same for detail and for contrast alone: a whip pan blurs detail and keeps contrast; a
-    logo that stays through a dissolve keeps its detail."""
+    those of a blend of two unrelated pictures: a blend of two halves has half of both. Measured:
+    dissolves 0.9 to 1.25; motion, which keeps both, 1.34 to 2 even while the light changes; a whip
+    pan, which blurs detail and keeps contrast, differs in the two."""
+    max_logo_blend: float = 1.5
+    """The same for one of the two when the window is near its line and their mean is within
+    `max_blend`: a logo that stays through a dissolve keeps its detail."""
     max_correlation: float = 0.55
     """Of the patterns at the two ends of a dissolve; light and small motion keep it higher."""
     max_survival: float = 0.45
@@ -189,35 +190,34 @@ class _Search:
 
         last = first + length
         before, after = thumbnails[first], thumbnails[last]
-        keep = dissolves(before, after, config) & self._blends(first, length, share)
+        near = worst <= config.near_line
+        keep = dissolves(before, after, config) & self._blends(first, length, share, near)
         cut_off = np.isin(first, self.limits) | np.isin(last + 1, self.limits)
         contrast = np.where(cut_off, config.edge_contrast, config.max_contrast)
         fading = fades(before, after, contrast.astype(np.float32))
-        keep |= fading & (worst <= config.max_fade_off_line)
+        keep |= fading & near
         return first[keep], weight[keep]
 
-    def _blends(self, first: Int, length: int, share: F32) -> Bool:
+    def _blends(self, first: Int, length: int, share: F32, near: Bool) -> Bool:
         """Whether windows have as much detail and contrast inside as a blend would have.
 
         Args:
             first: [M] first frames of windows.
             length: of the windows.
             share: [3, M] how much of the second picture is in their quarter points.
+            near: [M] whether they are near their line.
         """
         config = self.config
         around = range(-1, 2) if length >= SHORTEST_SMOOTHED else range(1)
-        both = np.zeros(len(first))
-        keep = np.ones(len(first), dtype=np.bool_)
-        for values in (self.trace.sharpness, self.trace.luma_std**2):
+        excess = np.zeros((2, len(first)))
+        for i, values in enumerate((self.trace.sharpness, self.trace.luma_std**2)):
             before, after = values[first], values[first + length]
-            excess = np.zeros(len(first))
             for quarter in range(3):
                 place = first + length // 4 * (quarter + 1)
                 found = np.mean([values[place + offset] for offset in around], axis=0)
                 blend = (1 - share[quarter]) ** 2 * before + share[quarter] ** 2 * after
-                excess += np.log((found + LEAST_ENERGY) / (blend + LEAST_ENERGY)) / 3
-            keep &= excess >= np.log(config.min_blend_each)
-            keep &= excess <= np.log(config.max_blend_each)
-            both += excess / 2
-        keep &= both <= np.log(config.max_blend)
+                excess[i] += np.log((found + LEAST_ENERGY) / (blend + LEAST_ENERGY)) / 3
+        keep: Bool = excess.min(0) >= np.log(config.min_blend)
+        keep &= excess.mean(0) <= np.log(config.max_blend)
+        keep &= excess.max(0) <= np.log(np.where(near, config.max_logo_blend, config.max_blend))
         return keep

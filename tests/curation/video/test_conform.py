@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.pictures import cut_picture, evidence_picture, fitted_size, sample_luma
+from curation.pictures import cut_picture, evidence_picture, fitted_size, motion_luma, sample_luma
 from curation.records import VideoRow
 from curation.video.conform import conform
 from curation.video.film import Film
@@ -146,6 +146,9 @@ def test_the_pictures_that_are_measured(library: Library) -> None:
     assert sample_luma(frame, info, whole, 480).shape == (96, 128)
     assert sample_luma(frame, info, whole, 48).shape == (48, 64)
     assert evidence_picture(frame, info, whole, 48).shape == (48, 64, 3)
+    for short_side in (16, 20, 48, 96):
+        exact = sample_luma(frame, info, whole, short_side)
+        assert psnr(motion_luma(frame, info, whole, short_side), exact) > 30
 
 
 def test_a_row_says_the_size_of_its_content() -> None:
