@@ -45,8 +45,19 @@ def only_outcome(how: str, limits: Limits = PATIENT) -> Failed[object]:
     return outcome
 
 
+_OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Other tests' helpers (multiprocessing keeps a resource tracker) are not the engine's."""
+    _OTHERS.clear()
+    _OTHERS.update(own_children())
+
+
 def own_children() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True)}
+    """Processes that the engine has started and not ended."""
+    return {child.pid for child in psutil.Process().children(recursive=True)} - _OTHERS
 
 
 @pytest.mark.parametrize("engine", [SerialEngine(), LocalEngine(1), LocalEngine(3)])

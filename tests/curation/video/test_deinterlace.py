@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from curation.video.film import Film
-from tests.curation.video.media import U8, Library, ffmpeg, ffprobe, seconds_of, sequence_of
+from tests.curation.video.media import U8, Library, ffmpeg, ffprobe, psnr, seconds_of, sequence_of
 
 # A bar that moves 16 pixels from field to field: woven into one frame, its edges are combs.
 MOVING = (
@@ -87,6 +87,21 @@ def test_interlaced_frames_in_the_middle_of_a_progressive_film(
     assert np.mean([combing(luma) for luma in frames[12:28]]) < combs / 20
     for untouched in (frames[:10], frames[30:]):
         assert np.array_equal(untouched, lumas(Film(still)))
+
+
+def test_the_first_interlaced_frame_looks_back_at_the_progressive_one_before_it(
+    tmp_path: Path,
+) -> None:
+    """Without a look back, half of a still picture's lines are guessed."""
+    parts, joined = (tmp_path / "plain.m2v", tmp_path / "fields.m2v"), tmp_path / "joined.m2v"
+    still = ("-f", "lavfi", "-i", "testsrc2=size=320x96:rate=25:duration=0.04,loop=9:1")
+    for part, flags in zip(parts, ((), ("-flags", "+ilme+ildct")), strict=True):
+        ffmpeg(*still, *flags, "-c:v", "mpeg2video", "-q:v", "1", part)
+    joined.write_bytes(parts[0].read_bytes() + parts[1].read_bytes())
+    frames = lumas(Film(joined))
+    first_interlaced = 10
+    assert psnr(frames[first_interlaced], frames[0]) > 36
+    assert psnr(lumas(Film(parts[1]))[0], frames[0]) < 33  # nothing to look back at
 
 
 def test_a_size_that_changes_between_interlaced_frames(tmp_path: Path) -> None:
