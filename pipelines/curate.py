@@ -13,6 +13,7 @@ from typing import Any
 from curation.catalog.datasets import check_name
 from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
+from curation.errors import CatalogError
 from curation.records import RunRow, SourceRow, VideoRow, canonical_json, now
 from curation.scan import ScanConfig
 from curation.selection import SelectionPolicy
@@ -84,7 +85,12 @@ def curate(request: CurateRequest, home: Home, engine: Engine, progress: Progres
         try:
             summary = _run(job, request)
         except BaseException as error:
-            _record(job, request, begun, "failed", {"error": f"{type(error).__name__}: {error}"})
+            try:
+                _record(
+                    job, request, begun, "failed", {"error": f"{type(error).__name__}: {error}"}
+                )
+            except CatalogError as unrecorded:
+                progress.say(f"the failed run could not be recorded either: {unrecorded}")
             raise
         _record(job, request, begun, "ok", summary.document())
         return summary

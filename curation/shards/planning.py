@@ -16,7 +16,8 @@ from curation.records import sample_id_of
 from curation.video.encode import EncodeSettings
 
 BITS_PER_PIXEL = 0.12
-"""Estimate at crf 17, veryfast: the mean over the development films (docs/benchmarks.md)."""
+"""A rough guess for crf 17: calm television takes less, the detailed demo library three times this.
+Shards miss their aimed size by as much."""
 _BYTES_PER_SAMPLE = 4096  # JSON, caption, tar headers
 
 
