@@ -112,6 +112,7 @@ def _replaced(config: ConfigT, names: list[str], value: str, path: str) -> Confi
         raise ValueError(f"--set {path}: set one of its fields instead: {inner}")
     else:
         new = _parsed(value, fields[name], path)
+    # mypy cannot know that ConfigT is a dataclass; `_field_types` has asserted it.
     replaced: ConfigT = dataclasses.replace(config, **{name: new})  # type: ignore[type-var]
     return replaced
 
