@@ -23,13 +23,8 @@ from pipelines.engine import Engine
 from pipelines.inputs import FilmInput
 from pipelines.job import Job, Progress, started
 from pipelines.settings import Home
-from pipelines.steps.choose import (
-    caption,
-    check_captioners,
-    choose,
-    clip_rows,
-    refuse_if_nothing,
-)
+from pipelines.steps.caption import caption, check_captioners
+from pipelines.steps.choose import choose, clip_rows, refuse_if_nothing
 from pipelines.steps.identify import Library, identify, unchanged
 from pipelines.steps.ingest import IngestConfig, ingest, pending
 from pipelines.steps.pack import Origin, pack_dataset, pack_fingerprint, plan_dataset

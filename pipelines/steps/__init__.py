@@ -1,1 +1,1 @@
-"""The steps of curation, one file each, in order: identify, ingest, choose, pack."""
+"""The steps of curation, one file each, in order: identify, ingest, choose, caption, pack."""

@@ -30,7 +30,7 @@ from curation.video.geometry import packed_size
 from pipelines.crew import Limits
 from pipelines.engine import Done, Stage
 from pipelines.job import Job
-from pipelines.steps.choose import Caption
+from pipelines.steps.caption import Caption
 from pipelines.steps.identify import Library, refuse_if_full
 
 _LIMITS = Limits(timeout_seconds=12 * 3600.0, memory_bytes=6 << 30)

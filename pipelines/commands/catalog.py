@@ -1,0 +1,131 @@
+"""`tempo datasets`, `sql`, `doctor` and `forget`: what the home holds, and taking a film out."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from curation.catalog.datasets import datasets as published_datasets
+from curation.catalog.query import sql as run_sql
+from curation.catalog.store import Catalog
+from pipelines.commands.options import HomeOption, JsonOption
+from pipelines.console import ConsoleProgress, printable_cell
+from pipelines.doctor import examine
+from pipelines.forget import forget
+from pipelines.settings import home_at
+
+
+class Format(StrEnum):
+    """How query results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def datasets_command(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """List the published versions."""
+    where = home_at(home)
+    with Catalog.open(where.catalog()) as catalog:
+        rows = published_datasets(catalog)
+    out = ConsoleProgress(quiet=as_json).out
+    table = Table(
+        "version", "films", "train", "val", "minutes", "MB", "shards", "published", box=None
+    )
+    for row in rows:
+        table.add_row(
+            f"{row.name}@{row.version}",
+            *map(str, (row.films, row.train_samples, row.val_samples)),
+            f"{row.seconds / 60:.1f}",
+            f"{row.bytes / 1e6:.1f}",
+            str(row.shards),
+            f"{row.recorded_at:%Y-%m-%d %H:%M}",
+        )
+    out.print(table if rows else "no dataset is published yet: tempo curate FOLDER")
+    if as_json:
+        listed = [dataclasses.asdict(row) | {"recorded_at": str(row.recorded_at)} for row in rows]
+        typer.echo(json.dumps({"datasets": listed}, sort_keys=True))
+
+
+def sql_command(
+    query: Annotated[str, typer.Argument(help="One SELECT over the catalog's tables.")],
+    home: HomeOption = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+) -> None:
+    """Query the catalog with DuckDB.
+
+    Tables: sources, videos, shots, clips, captions, samples, shards, datasets, runs, takedowns.
+
+    Example: [bold]tempo sql "select status, count(*) from videos group by 1"[/bold]
+    """
+    with Catalog.open(home_at(home).catalog()) as catalog:
+        result = run_sql(catalog, query)
+    if form is Format.CSV:
+        typer.echo(_csv(result), nl=False)
+    elif form is Format.JSON:
+        typer.echo(json.dumps(result.to_pylist(), default=str))
+    else:
+        _print_rows(result.column_names, result.to_pylist())
+
+
+def _csv(result: pa.Table) -> str:
+    buffer = pa.BufferOutputStream()
+    pacsv.write_csv(result, buffer)
+    return str(buffer.getvalue().to_pybytes(), "utf-8")
+
+
+def _print_rows(names: list[str], rows: list[dict[str, Any]]) -> None:
+    table = Table(*names, box=None, pad_edge=False)
+    for row in rows:
+        # Text, not markup: captions and file names are other people's words.
+        table.add_row(*(Text(printable_cell(row[name])) for name in names))
+    ConsoleProgress().out.print(table)
+
+
+def doctor_command(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Say what is present, what is missing, and how to mend it; exit 1 if curation cannot run."""
+    findings = examine(home_at(home))
+    out = ConsoleProgress(quiet=as_json).out
+    mark: dict[str, Callable[[str], str]] = {
+        "ok": "[green]ok     [/green] {}".format,
+        "note": "[yellow]note   [/yellow] {}".format,
+        "missing": "[red]missing[/red] {}".format,
+    }
+    for finding in findings:
+        out.print(mark[finding.state](f"{finding.name:<10} {finding.detail}"), soft_wrap=True)
+        if finding.remedy:
+            out.print(f"{'':<19}-> {finding.remedy}", soft_wrap=True)
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings]))
+    if any(finding.state == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
+def forget_command(
+    video_id: Annotated[str, typer.Argument(help="The film, as `tempo sql` names it.")],
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "takedown",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a film down: purge its evidence, traces and captions; bar it from future versions.
+
+    Published versions are not rewritten: those that hold the film are listed, to be retired.
+
+    Example: [bold]tempo forget 0a4f… --reason "rights withdrawn"[/bold]
+    """
+    outcome = forget(home_at(home), video_id, reason)
+    out = ConsoleProgress(quiet=as_json).out
+    out.print(
+        f"{video_id} is taken down: {outcome.captions} captions, {outcome.files} files purged"
+    )
+    for held in outcome.versions:
+        out.print(f"  still holds it: {held}")
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(outcome), sort_keys=True))

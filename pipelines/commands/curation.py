@@ -1,0 +1,107 @@
+"""`tempo demo`, `curate` and `preview`: films in, and what of them is kept."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipelines.commands.options import HomeOption, JsonOption, SetOption, WorkersOption
+from pipelines.console import ConsoleProgress, print_dataset
+from pipelines.curate import CurateRequest, curate, planned
+from pipelines.demo.films import FILMS
+from pipelines.demo.library import render_library
+from pipelines.engine import LocalEngine
+from pipelines.inputs import list_films
+from pipelines.preview import preview
+from pipelines.recipes.curation import curation_recipe
+from pipelines.settings import home_at, with_overrides
+from pipelines.summary import Yield
+
+
+def demo_command(
+    folder: Annotated[Path, typer.Argument(help="Where the films go.")],
+    workers: WorkersOption = 2,
+) -> None:
+    """Render the demo library: short films whose cuts are known.
+
+    Example: [bold]tempo demo films/[/bold]
+    """
+    progress = ConsoleProgress()
+    with progress:
+        progress.stage("demo", len(FILMS))
+        truth = render_library(folder, workers, progress=lambda *_: progress.advance())
+    progress.out.print(f"demo library: {len(FILMS)} films in {folder}, their cuts in {truth}")
+
+
+def curate_command(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs or manifests.")],
+    dataset: Annotated[str, typer.Option(help="Name of the dataset.")] = "films",
+    recipe: Annotated[str, typer.Option(help="curate_offline or curate_production.")] = (
+        "curate_offline"
+    ),
+    home: HomeOption = None,
+    workers: WorkersOption = 2,
+    overrides: SetOption = None,
+    retry: Annotated[bool, typer.Option(help="Try quarantined films again.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Curate films into the next version of a dataset.
+
+    Running it again costs only what is new; a run that was killed is finished by the next one.
+
+    Examples:
+      tempo curate films/ --dataset nature
+      tempo curate 'archive/**/*.mkv' --set select.motion.min=0.01 --workers 8
+      tempo curate manifest.csv --recipe curate_production --dry-run
+    """
+    config = with_overrides(curation_recipe(recipe), overrides or [])
+    request = CurateRequest(list_films(paths), dataset, config, retry)
+    progress = ConsoleProgress(quiet=as_json)
+    where = home_at(home)
+    if dry_run:
+        _print_plan(planned(request, where), progress, as_json)
+        return
+    with progress:
+        summary = curate(request, where, LocalEngine(workers), progress)
+    assert summary.dataset is not None
+    print_dataset(progress.out, summary.dataset, summary.report)
+    if as_json:
+        typer.echo(json.dumps(summary.document(), sort_keys=True))
+
+
+def _print_plan(plan: dict[str, int], progress: ConsoleProgress, as_json: bool) -> None:
+    for what, count in plan.items():
+        progress.out.print(f"{count:>8}  {what.replace('_', ' ')}")
+    if as_json:
+        typer.echo(json.dumps(plan, sort_keys=True))
+
+
+def preview_command(
+    dataset: Annotated[str, typer.Option(help="NAME, NAME@latest or NAME@3.")],
+    home: HomeOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What another policy would keep. Nothing is decoded or written.
+
+    Example: [bold]tempo preview --dataset nature --set select.clarity.min=60[/bold]
+    """
+    outcome = preview(home_at(home), dataset, overrides or [])
+    out = ConsoleProgress(quiet=as_json).out
+    table = Table(box=None, pad_edge=False)
+    for heading in (outcome.reference, "clips", "hours"):
+        table.add_column(heading, justify="left" if heading == outcome.reference else "right")
+    rows: list[tuple[str, Yield]] = [
+        ("all", outcome.clips),
+        ("kept by its policy", outcome.kept_now),
+    ]
+    rows += [(f"  would drop: {rule}", loss) for rule, loss in outcome.dropped.items()]
+    for name, part in [*rows, ("would keep", outcome.kept)]:
+        table.add_row(name, str(part.clips), f"{part.hours:.4f}")
+    out.print(table)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(outcome), sort_keys=True))
