@@ -2,10 +2,10 @@
 
 In interleaved runs on one 1080p film that is made here:
 
-* ``ffmpeg -threads 2 -f null``: decoding, and nothing done with the frames;
-* our scan with two decoder threads, traces written to disk. A worker scans many films, so its time
-  and CPU are those of the scan; the whole process, with the start of Python and all imports, stands
-  in a row of its own;
+* ``ffmpeg -f null``: decoding, and nothing done with the frames;
+* our scan of one film that has the machine to itself, traces written to disk. A worker scans many
+  films, so its time and CPU are those of the scan; the whole process, with the start of Python and
+  all imports, stands in a row of its own;
 * the ``scenedetect`` command's adaptive detection, with its start.
 
     python -m benchmarks.scan --seconds 60 --runs 3
@@ -15,6 +15,7 @@ Then the peak memory of a scan of that film and of one ten times as long, a proc
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import sys
@@ -28,8 +29,8 @@ import cv2
 from benchmarks.film import benchmark_film, film_seconds, repeat_film
 from benchmarks.measure import LOG, Cost, interleaved, machine, summary, timed_command
 from curation.scan import ScanConfig, scan_film
+from pipelines.steps.ingest import decoder_threads
 
-THREADS = 2
 LONGER = 10
 TARGET_DECODING, TARGET_DETECTION = 0.75, 1.25
 FFMPEG, SCAN, PROCESS, DETECT = (
@@ -51,7 +52,7 @@ def scan(film: Path, traces: Path) -> dict[str, float]:
         uri=film.name,
         run_id="benchmark",
         config=ScanConfig(),
-        threads=THREADS,
+        threads=decoder_threads(films=1, cores=os.cpu_count() or 1),
     )
     wall, cpu = time.perf_counter() - started, _cpu() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -89,8 +90,7 @@ class Contest:
         found: dict[str, Callable[[], Cost]] = {}
         ffmpeg = shutil.which("ffmpeg")
         if ffmpeg:
-            threads = ["-threads", str(THREADS)]
-            decode = [ffmpeg, "-v", "error", *threads, "-i", str(self.film), "-f", "null", "-"]
+            decode = [ffmpeg, "-v", "error", "-i", str(self.film), "-f", "null", "-"]
             found[FFMPEG] = lambda: timed_command(decode, self.folder)
         else:
             print("ffmpeg is not installed: no figure for decoding alone")

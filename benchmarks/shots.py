@@ -39,13 +39,11 @@ import pyarrow as pa
 from scenedetect import AdaptiveDetector, ContentDetector, FrameTimecode, ThresholdDetector
 from scenedetect.detector import SceneDetector
 
-from curation.measure.exposure import content_box
 from curation.measure.shots.find import ShotConfig, find_shots, trim_blurred_edges
 from curation.measure.shots.trace import FRAME_TRACE_SCHEMA, FrameTracer, ShotTrace
 from curation.pictures import cut_picture
-from curation.scan import ScanConfig
+from curation.scan import ScanConfig, probe_borders
 from curation.video.film import Film
-from curation.video.geometry import Box
 
 U8 = npt.NDArray[np.uint8]
 Span = tuple[int, int]
@@ -220,12 +218,7 @@ def _one_to_one(
 def pictures(path: Path, config: ScanConfig, threads: int) -> Iterator[U8]:
     """The pictures that a scan gives to shot detection."""
     film = Film(path)
-    whole = film.info.whole
-    lumas = [frame.planes()[0].copy() for frame in film.keyframes(config.probe_keyframes)]
-    box = whole
-    if lumas:
-        x, y, width, height = content_box(lumas, black=film.info.colour.black)
-        box = Box(x, y, min(width, whole.width - x), min(height, whole.height - y))
+    box, _ = probe_borders(film, config.probe_keyframes)
     for frame in film.frames(threads=1 if film.info.truncated else threads):
         yield cut_picture(frame, film.info, box, config.cut_long_side)
 

@@ -5,7 +5,6 @@ place: the resize filter alone moves a Laplacian variance by 24-48 %. Content bo
 first; values are full-range 8 bit.
 """
 
-from collections.abc import Callable
 from typing import cast
 
 import cv2
@@ -18,10 +17,8 @@ from curation.video.geometry import Box
 from curation.video.orientation import upright
 
 U8 = npt.NDArray[np.uint8]
-Shrink = Callable[[U8, tuple[int, int]], MatLike]
 
-_AREA = cv2.INTER_AREA
-_BLOCKS_LEAVE = 1.5
+_AREA, _LINEAR = cv2.INTER_AREA, cv2.INTER_LINEAR
 
 
 def cut_picture(frame: Frame, info: FilmInfo, box: Box, long_side: int) -> U8:
@@ -32,7 +29,8 @@ def cut_picture(frame: Frame, info: FilmInfo, box: Box, long_side: int) -> U8:
     """
     scale = min(1.0, long_side / max(box.width, box.height))
     size = max(1, round(box.width * scale)), max(1, round(box.height * scale))
-    return _bgr(frame, info, box, size, _sampled)
+    planes = _content(frame, box)
+    return _bgr([cv2.resize(plane, size, interpolation=_LINEAR) for plane in planes], info)
 
 
 def sample_luma(frame: Frame, info: FilmInfo, box: Box, short_side: int) -> U8:
@@ -53,10 +51,13 @@ def motion_luma(frame: Frame, info: FilmInfo, box: Box, short_side: int) -> U8:
     return _full_range(_averaged(_part(frame.planes()[0], box), size), info)
 
 
-def evidence_picture(frame: Frame, info: FilmInfo, box: Box, short_side: int) -> U8:
-    """BGR [h, w, 3], square pixels, right side up, area-averaged to `short_side`."""
+def evidence_pictures(frame: Frame, info: FilmInfo, box: Box, short_side: int) -> tuple[U8, U8]:
+    """BGR [h, w, 3], square pixels, right side up, and its luma, which is `motion_luma`."""
     size = _coded(fitted_size(info, box, short_side), info)
-    return upright(_bgr(frame, info, box, size, _averaged), info.rotation, info.mirrored)
+    y, u, v = _content(frame, box)
+    luma = _averaged(y, size)
+    bgr = _bgr([luma, _averaged_chroma(u, size), _averaged_chroma(v, size)], info)
+    return upright(bgr, info.rotation, info.mirrored), _full_range(luma, info)
 
 
 def fitted_size(info: FilmInfo, box: Box, short_side: int) -> tuple[int, int]:
@@ -79,31 +80,41 @@ def _full_range(luma: MatLike, info: FilmInfo) -> U8:
     return upright(full, info.rotation, info.mirrored)
 
 
-def _sampled(plane: U8, size: tuple[int, int]) -> MatLike:
-    return cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR)
-
-
 def _averaged(plane: U8, size: tuple[int, int]) -> MatLike:
-    """Area average; exact means of blocks come first as long as half as much again is left.
+    """Area average; exact means of blocks come first as long as half as much again is left."""
+    return cv2.resize(_blocks(plane, size, leave=1.5), size, interpolation=_AREA)
+
+
+def _averaged_chroma(plane: U8, size: tuple[int, int]) -> MatLike:
+    """Exact means of blocks until less than a halving is left, and that bilinear.
+
+    So small a step reaches nearly every sample, at a sixth of the cost of an area average.
+    """
+    return cv2.resize(_blocks(plane, size, leave=1.0), size, interpolation=_LINEAR)
+
+
+def _blocks(plane: U8, size: tuple[int, int], leave: float) -> U8:
+    """Means of 2x2, 4x4, … pixels, as long as the picture stays `leave` times `size` or larger.
 
     OpenCV averages over whole numbers of pixels ten times as fast as over fractions.
     """
     height, width = plane.shape
     block = 1
-    while min(width / size[0], height / size[1]) >= 2 * _BLOCKS_LEAVE * block:
+    while min(width / size[0], height / size[1]) >= 2 * leave * block:
         block *= 2
-    if block > 1:
-        whole = plane[: height // block * block, : width // block * block]
-        plane = cast(
-            "U8", cv2.resize(whole, (width // block, height // block), interpolation=_AREA)
-        )
-    return cv2.resize(plane, size, interpolation=_AREA)
+    if block == 1:
+        return plane
+    whole = plane[: height // block * block, : width // block * block]
+    return cast("U8", cv2.resize(whole, (width // block, height // block), interpolation=_AREA))
 
 
-def _bgr(frame: Frame, info: FilmInfo, box: Box, size: tuple[int, int], shrink: Shrink) -> U8:
+def _content(frame: Frame, box: Box) -> tuple[U8, U8, U8]:
+    """The planes inside the content box."""
     y, u, v = frame.planes()
     half = Box(box.x // 2, box.y // 2, box.width // 2, box.height // 2)
-    channels = [
-        shrink(_part(plane, part), size) for plane, part in ((y, box), (u, half), (v, half))
-    ]
+    return _part(y, box), _part(u, half), _part(v, half)
+
+
+def _bgr(channels: list[MatLike], info: FilmInfo) -> U8:
+    """Y, Cb and Cr of one size as full-range BGR."""
     return cast("U8", cv2.transform(cv2.merge(channels), info.colour.to_bgr()))

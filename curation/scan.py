@@ -19,7 +19,7 @@ from curation.components import fingerprint
 from curation.errors import FilmError
 from curation.measure import clarity, exposure, motion
 from curation.measure.shots.trace import FRAME_TRACE_SCHEMA, FrameTracer
-from curation.pictures import cut_picture, evidence_picture, motion_luma, sample_luma
+from curation.pictures import cut_picture, evidence_pictures, motion_luma, sample_luma
 from curation.records import VideoRow, now
 from curation.traces import EVIDENCE, SAMPLES, TraceWriter
 from curation.video.decode import DecodeLog
@@ -124,7 +124,7 @@ def scan_film(
     """
     started = time.perf_counter()
     film = Film(path)
-    box, probed = _content_box(film, config)
+    box, probed = probe_borders(film, config.probe_keyframes)
     sound_so_far = 1 if film.info.truncated else threads
     decodes = 0
     while True:
@@ -150,15 +150,26 @@ def scan_film(
             return row
 
 
-def _content_box(film: Film, config: ScanConfig) -> tuple[Box, int]:
-    """The part of the picture inside letterbox and pillarbox borders, and frames looked at."""
-    whole = film.info.whole
-    lumas = [frame.planes()[0].copy() for frame in film.keyframes(config.probe_keyframes)]
+def probe_borders(film: Film, keyframes: int) -> tuple[Box, int]:
+    """Find letterbox and pillarbox borders before the decode.
+
+    Most films have none, and one or two frames prove it; up to `keyframes` are looked at.
+
+    Returns:
+        The part of the picture inside the borders, and how many frames were decoded for it.
+    """
+    whole, black = film.info.whole, film.info.colour.black
+    lumas: list[U8] = []
+    lit = np.zeros(4, np.bool_)
+    for frame in film.keyframes(keyframes):
+        lumas.append(frame.planes()[0].copy())
+        lit |= exposure.lit_sides(lumas[-1], black)
+        if lit.all():
+            return whole, len(lumas)
     if not lumas:
         return whole, 0
-    x, y, width, height = exposure.content_box(lumas, black=film.info.colour.black)
-    box = Box(x, y, min(width, whole.width - x), min(height, whole.height - y))
-    return box, len(lumas)
+    x, y, width, height = exposure.content_box(lumas, black)
+    return Box(x, y, min(width, whole.width - x), min(height, whole.height - y)), len(lumas)
 
 
 def _trace(
@@ -241,7 +252,8 @@ class _Sampler:
         if gap > _LATEST_PAIR * self._config.motion_gap_seconds:
             self.finish()
             return
-        flow = self._meter.measure(luma, self._motion_luma(frame), gap)
+        size = self._config.evidence_short_side
+        flow = self._meter.measure(luma, motion_luma(frame, self._info, self._box, size), gap)
         motion_ = dataclasses.astuple(flow)
         self._writer.add(SAMPLES, (index, clarity_, *exposure_, frame.index, *motion_))
         self._pending = None
@@ -252,8 +264,11 @@ class _Sampler:
         luma = sample_luma(frame, self._info, self._box, self._config.luma_short_side)
         exposed = dataclasses.astuple(exposure.exposure_of(luma))
         clear = clarity.clarity_of(luma)
-        self._pending = (seconds, frame.index, clear, exposed, self._motion_luma(frame))
-        self._writer.add(EVIDENCE, self._evidence(frame))
+        picture, motion_luma_ = evidence_pictures(
+            frame, self._info, self._box, self._config.evidence_short_side
+        )
+        self._pending = (seconds, frame.index, clear, exposed, motion_luma_)
+        self._writer.add(EVIDENCE, (frame.index, *self._evidence(picture)))
 
     def finish(self) -> None:
         """Write the sample whose partner never came."""
@@ -262,15 +277,11 @@ class _Sampler:
             self._writer.add(SAMPLES, (index, clarity_, *exposure_, None, *_NO_MOTION))
             self._pending = None
 
-    def _motion_luma(self, frame: Frame) -> U8:
-        return motion_luma(frame, self._info, self._box, self._config.evidence_short_side)
-
-    def _evidence(self, frame: Frame) -> tuple[int, int, int, bytes]:
-        picture = evidence_picture(frame, self._info, self._box, self._config.evidence_short_side)
+    def _evidence(self, picture: U8) -> tuple[int, int, bytes]:
         quality = [cv2.IMWRITE_JPEG_QUALITY, self._config.evidence_quality]
         ok, jpeg = cv2.imencode(".jpg", picture, quality)
         assert ok  # an 8-bit BGR picture always encodes
-        return frame.index, picture.shape[1], picture.shape[0], jpeg.tobytes()
+        return picture.shape[1], picture.shape[0], jpeg.tobytes()
 
 
 def _film_row(

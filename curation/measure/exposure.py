@@ -1,7 +1,8 @@
 """Exposure and borders: how light a clip is, and where inside the frame its picture lies.
 
-Scan half: `exposure_of`, a picture → `ExposureSample`, and `content_box`, a few whole frames → the
-picture without its letterbox or pillarbox bars. Derive half: `clip_exposure`.
+Scan half: `exposure_of`, a picture → `ExposureSample`; `content_box`, a few whole frames → the
+picture without its letterbox or pillarbox bars, and `lit_sides`, which says when to stop looking.
+Derive half: `clip_exposure`.
 
 The border finder is biased towards doing nothing. A bar that stays costs some picture quality; a
 crop that is wrong changes the composition of every frame of the film, and nobody sees it happen.
@@ -129,11 +130,26 @@ def content_box(lumas: Sequence[U8], black: int) -> tuple[int, int, int, int]:
     return x, y, box_width, box_height
 
 
+def lit_sides(luma: U8, black: int) -> npt.NDArray[np.bool_]:
+    """[4] whether the outermost line at the top, bottom, left and right is no part of a bar.
+
+    A bar is dark in every frame, so once frames have lit all four sides between them, `content_box`
+    gives the whole frame whatever else is looked at.
+    """
+    rows, columns = luma[[0, -1]], luma[:, [0, -1]].T
+    return np.concatenate([_lit(rows, black), _lit(columns, black)])
+
+
+def _lit(lines: U8, black: int) -> npt.NDArray[np.bool_]:
+    """[n] whether each of n lines is too light for a bar."""
+    stray = np.mean(lines > black + _BAR_LEVEL, axis=1)
+    level = lines.mean(axis=1, dtype=np.float64)
+    return np.asarray((stray > _STRAY_SHARE) | (level > black + _BAR_MEAN))
+
+
 def _between_bars(brightest: U8, black: int) -> slice:
     """The rows between the dark flat ones at either end; all of them when all are dark."""
-    stray = np.mean(brightest > black + _BAR_LEVEL, axis=1)
-    level = brightest.mean(axis=1, dtype=np.float64)
-    (picture,) = np.nonzero((stray > _STRAY_SHARE) | (level > black + _BAR_MEAN))
+    (picture,) = np.nonzero(_lit(brightest, black))
     if picture.size == 0:
         return slice(0, brightest.shape[0])
     return slice(int(picture[0]), int(picture[-1]) + 1)

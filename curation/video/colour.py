@@ -5,6 +5,7 @@ variance by (255/219)² = 1.36.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ class ColourSpace:
         """The luma code of black."""
         return 0 if self.full_range else 16
 
+    @functools.cache  # noqa: B019 - asked for every frame; there are six colour spaces in all
     def to_bgr(self) -> npt.NDArray[np.float64]:
         """The 3x4 matrix for `cv2.transform` from 8-bit (Y, Cb, Cr) to full-range (B, G, R)."""
         kr, kb = _LUMA_WEIGHTS[self.matrix]
@@ -50,6 +52,7 @@ class ColourSpace:
         zero = np.array([self.black, 128.0, 128.0])
         return np.hstack([linear, -(linear @ zero)[:, None]])
 
+    @functools.cache  # noqa: B019 - as above
     def luma_table(self) -> npt.NDArray[np.uint8]:
         """Lookup table [256] from coded luma to full-range 8-bit luma."""
         code = np.arange(256.0)

@@ -18,6 +18,7 @@ from curation.measure.exposure import (
     clip_exposure,
     content_box,
     exposure_of,
+    lit_sides,
 )
 
 U8 = npt.NDArray[np.uint8]
@@ -199,6 +200,31 @@ def test_one_frame_is_enough_for_a_letterbox() -> None:
 def test_what_would_leave_too_little_is_not_done() -> None:
     frames = film(lambda number: framed(number, 0, 105, 480, 60))
     assert content_box(frames, BLACK) == WHOLE
+
+
+@given(
+    dark=st.lists(st.integers(0, 9), min_size=4, max_size=4),
+    level=st.integers(BLACK, BLACK + 40),
+    frames=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_once_every_side_was_lit_no_frame_can_find_a_bar(
+    dark: list[int], level: int, frames: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    lumas = []
+    for _ in range(frames):
+        luma = random.integers(BLACK, 200, (54, 96)).astype(np.uint8)
+        top, bottom, left, right = dark
+        luma[:top], luma[54 - bottom :], luma[:, :left], luma[:, 96 - right :] = (level,) * 4
+        lumas.append(luma)
+    lit = np.logical_or.reduce([lit_sides(luma, BLACK) for luma in lumas])
+    barred = [width > 0 and level <= BLACK + 6 for width in dark]
+    if level <= BLACK + 6:
+        assert [not side for side in lit] == barred
+    if lit.all():
+        black = np.full((54, 96), BLACK, np.uint8)
+        assert content_box([*lumas, black], BLACK) == (0, 0, 96, 54)
 
 
 def test_the_black_level_decides() -> None:

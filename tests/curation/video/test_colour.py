@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.errors import FilmError
-from curation.pictures import cut_picture, evidence_picture, sample_luma
+from curation.pictures import cut_picture, evidence_pictures, sample_luma
 from curation.video.colour import ColourSpace
 from curation.video.conform import conform
 from curation.video.encode import EncodeSettings, FilmWriter
@@ -102,7 +102,7 @@ def test_pictures_and_packed_samples_have_ffmpegs_colours(name: str, tmp_path: P
     settings = EncodeSettings(crf=4)
     with FilmWriter(packed, 168, 120, settings=settings, colour=info.colour) as writer:
         for frame in film.frames(threads=1):
-            evidence = patches(evidence_picture(frame, info, whole, 120)[..., ::-1])
+            evidence = patches(evidence_pictures(frame, info, whole, 120)[0][..., ::-1])
             cut = patches(cut_picture(frame, info, whole, 168)[..., ::-1])
             assert np.abs(evidence - expected).max() < 2.5, name
             assert np.abs(cut - expected).max() < 2.5, name

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.pictures import cut_picture, evidence_picture, fitted_size, motion_luma, sample_luma
+from curation.pictures import cut_picture, evidence_pictures, fitted_size, motion_luma, sample_luma
 from curation.records import VideoRow
 from curation.video.conform import conform
 from curation.video.film import Film
@@ -102,8 +102,9 @@ def test_crop_and_turn_together(degrees: int, library: Library, tmp_path: Path) 
     small = fitted_size(film.info, box, 40)
     view = f"{view},scale={small[0]}:{small[1]}:flags=area"
     reference = ffmpeg_frames(source, "-vf", view, width=small[0], height=small[1])[0]
-    evidence = evidence_picture(frame, film.info, box, 40)
+    evidence, luma = evidence_pictures(frame, film.info, box, 40)
     assert psnr(evidence[..., ::-1], reference) > 26
+    assert np.array_equal(luma, motion_luma(frame, film.info, box, 40))
 
 
 @pytest.mark.parametrize("size", [(88, 66), (64, 48), (40, 30)])
@@ -145,7 +146,7 @@ def test_the_pictures_that_are_measured(library: Library) -> None:
     assert cut_picture(frame, info, Box(0, 20, 128, 56), 64).shape == (28, 64, 3)
     assert sample_luma(frame, info, whole, 480).shape == (96, 128)
     assert sample_luma(frame, info, whole, 48).shape == (48, 64)
-    assert evidence_picture(frame, info, whole, 48).shape == (48, 64, 3)
+    assert evidence_pictures(frame, info, whole, 48)[0].shape == (48, 64, 3)
     for short_side in (16, 20, 48, 96):
         exact = sample_luma(frame, info, whole, short_side)
         assert psnr(motion_luma(frame, info, whole, short_side), exact) > 30
