@@ -1,0 +1,12 @@
+"""What can go wrong in the model room, each raised where its cause is known.
+
+Mistakes in what a user asked for are `ValueError`s; these are about things found on disk or made.
+"""
+
+
+class ModelError(Exception):
+    """What this package refuses to go on with; the message names the thing and the remedy."""
+
+
+class PromptCacheError(ModelError):
+    """A stored prompt embedding is damaged, or is not what it should be."""
