@@ -26,10 +26,11 @@ from curation.catalog.connection import CatalogSettings
 from curation.catalog.schema import TABLES
 from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
+from curation.multishot import MultiShotConfig, assemble
 from curation.records import digest
 from curation.scan import ScanConfig
 from curation.selection import COLUMNS, SelectionPolicy
-from curation.shards.planning import PackConfig, plan_shards, single_shot_samples
+from curation.shards.planning import PackConfig, plan_shards
 from curation.splits import SplitConfig, split_of_groups
 from pipelines.steps.choose import choose
 
@@ -127,7 +128,7 @@ def select_and_plan(home: Path) -> dict[str, float]:
         kept = choose(catalog, licences, SCAN, DERIVE, POLICY).kept()
     chosen = time.perf_counter()
     sides = split_of_groups(set(kept["video_id"].unique().to_pylist()), SplitConfig())
-    plan = plan_shards(single_shot_samples(kept, sides), PackConfig())
+    plan = plan_shards(assemble(kept, sides, MultiShotConfig()), PackConfig())
     planned = time.perf_counter()
     return {
         "select": chosen - started,

@@ -4,9 +4,11 @@ CPU time is what tells on a machine that others use too: wall time then depends 
 interleaved, so that a slow minute hits every contestant, and medians are taken.
 """
 
+import argparse
 import dataclasses
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import time
@@ -67,6 +69,39 @@ def summary(costs: list[Cost]) -> tuple[Cost, float]:
         max(cost.peak_bytes for cost in costs),
     )
     return median, (max(walls) - min(walls)) / median.wall
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process until now."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def contest_options(document: str | None, seconds: float) -> argparse.ArgumentParser:
+    """The options of a benchmark that runs contestants on the film made here, or on another."""
+    parser = argparse.ArgumentParser(description=(document or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=seconds, help="length of the film")
+    parser.add_argument("--runs", type=int, default=3, help="rounds, each contestant once in each")
+    parser.add_argument("--film", type=Path, help="a film of yours instead of the one made here")
+    return parser
+
+
+def print_costs(costs: Mapping[str, tuple[Cost, float]], frames: int) -> None:
+    """A table of what each contestant took for so many frames."""
+    print(f"{'':30}{'wall s':>8}{'spread':>8}{'frames/s':>10}{'CPU s':>8}{'CPU ms/frame':>14}")
+    for name, (cost, spread) in costs.items():
+        print(
+            f"{name:30}{cost.wall:8.2f}{spread:8.0%}{frames / cost.wall:10.1f}"
+            f"{cost.cpu:8.2f}{1000 * cost.cpu / frames:14.2f}"
+        )
+
+
+def print_ratio(name: str, ours: Cost, peer_name: str, peer: Cost, target: float) -> None:
+    """How quick we are beside a peer: above 1 we are quicker."""
+    print(
+        f"{name} / {peer_name}: {peer.wall / ours.wall:.2f} of its speed by wall, "
+        f"{peer.cpu / ours.cpu:.2f} by CPU (aim {target:.2f})"
+    )
 
 
 def machine() -> str:

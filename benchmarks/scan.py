@@ -27,7 +27,18 @@ from pathlib import Path
 import cv2
 
 from benchmarks.film import benchmark_film, film_seconds, repeat_film
-from benchmarks.measure import LOG, Cost, interleaved, machine, summary, timed_command
+from benchmarks.measure import (
+    LOG,
+    Cost,
+    contest_options,
+    cpu_seconds,
+    interleaved,
+    machine,
+    print_costs,
+    print_ratio,
+    summary,
+    timed_command,
+)
 from curation.scan import ScanConfig, scan_film
 from pipelines.steps.ingest import decoder_threads
 
@@ -44,7 +55,7 @@ FFMPEG, SCAN, PROCESS, DETECT = (
 def scan(film: Path, traces: Path) -> dict[str, float]:
     """Scan in this process, which should be fresh."""
     cv2.setNumThreads(1)  # as the engine's workers have it
-    before, started = _cpu(), time.perf_counter()
+    before, started = cpu_seconds(), time.perf_counter()
     row = scan_film(
         film,
         traces / "film",
@@ -54,17 +65,12 @@ def scan(film: Path, traces: Path) -> dict[str, float]:
         config=ScanConfig(),
         threads=decoder_threads(films=1, cores=os.cpu_count() or 1),
     )
-    wall, cpu = time.perf_counter() - started, _cpu() - before
+    wall, cpu = time.perf_counter() - started, cpu_seconds() - before
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert row.status == "ok"
     assert row.frame_count is not None
     frames = row.frame_count
     return {"wall": wall, "cpu": cpu, "peak": peak, "frames": frames}
-
-
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def scan_afresh(film: Path, folder: Path) -> tuple[Cost, dict[str, float]]:
@@ -109,23 +115,13 @@ class Contest:
 def report(medians: dict[str, tuple[Cost, float]], contest: Contest, frames: int) -> None:
     """Print the table, and the ratios to the peers."""
     whole = summary(contest.whole)
-    rows = medians | {PROCESS: whole}
-    print(f"{'':30}{'wall s':>8}{'spread':>8}{'frames/s':>10}{'CPU s':>8}{'CPU ms/frame':>14}")
-    for name, (cost, spread) in rows.items():
-        print(
-            f"{name:30}{cost.wall:8.2f}{spread:8.0%}{frames / cost.wall:10.1f}"
-            f"{cost.cpu:8.2f}{1000 * cost.cpu / frames:14.2f}"
-        )
+    print_costs(medians | {PROCESS: whole}, frames)
     start = whole[0].wall - medians[SCAN][0].wall
     print(f"start of Python and imports, not counted in '{SCAN}': {start:.2f} s wall")
     for peer, target in ((FFMPEG, TARGET_DECODING), (DETECT, TARGET_DETECTION)):
         if peer in medians:
-            cost = medians[peer][0]
             for name, ours in ((SCAN, medians[SCAN][0]), (PROCESS, whole[0])):
-                print(
-                    f"{name} / {peer}: {cost.wall / ours.wall:.2f} of its speed by wall, "
-                    f"{cost.cpu / ours.cpu:.2f} by CPU (target {target:.2f})"
-                )
+                print_ratio(name, ours, peer, medians[peer][0], target)
 
 
 def memory(film: Path, folder: Path) -> None:
@@ -142,10 +138,7 @@ def memory(film: Path, folder: Path) -> None:
 
 def main() -> None:
     """Make the film, run, report."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--film", type=Path, help="a film of yours instead of the one made here")
+    parser = contest_options(__doc__, seconds=60.0)
     parser.add_argument("--no-memory", action="store_true", help="leave out the ten times longer")
     parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

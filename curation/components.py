@@ -19,9 +19,11 @@ class Component:
     """Modules whose source decides the component's numbers."""
 
 
+_ASKED = ("curation.captioning.asking", "curation.captioning.judging")
+
 COMPONENTS = {
     "scan": Component(
-        1,
+        2,
         (
             "curation.scan",
             "curation.pictures",
@@ -33,6 +35,7 @@ COMPONENTS = {
             "curation.video.geometry",
             "curation.video.orientation",
             "curation.video.planar",
+            "curation.video.promised",
             "curation.measure.clarity",
             "curation.measure.exposure",
             "curation.measure.motion",
@@ -63,8 +66,22 @@ COMPONENTS = {
             "curation.video.retime",
         ),
     ),
+    "scorer:technical": Component(1, ("curation.scoring.frames", "curation.scoring.technical")),
+    "scorer:laion": Component(1, ("curation.scoring.frames", "curation.scoring.laion")),
+    "refine": Component(
+        1,
+        (
+            "curation.duplicates",
+            "curation.balance",
+            "curation.neighbours",
+            "pipelines.steps.refine",
+        ),
+    ),
     "captioner:sidecar": Component(1, ("curation.captioning.sidecar",)),
     "captioner:describe": Component(1, ("curation.captioning.describe",)),
+    "captioner:endpoint": Component(1, ("curation.captioning.served", *_ASKED)),
+    "captioner:local": Component(1, ("curation.captioning.vlm", *_ASKED)),
+    "captioner:edited": Component(1, ("curation.captioning.edits",)),
 }
 
 

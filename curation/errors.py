@@ -4,6 +4,11 @@ A film that cannot be used raises `FilmError`; only the runner turns it into a q
 `transient` flag decides whether a later run tries the film again by itself.
 """
 
+import errno
+
+FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
+"""What a disk says that takes no more; no film is to blame, and it ends the run."""
+
 
 class CurationError(Exception):
     """Anything that curation refuses to do; the message names the thing and the remedy."""
@@ -33,6 +38,19 @@ def _film_error(reason: str, message: str, transient: bool) -> FilmError:
     return FilmError(reason, message, transient=transient)
 
 
+def refuse_if_full(error: BaseException | None) -> None:
+    """Let an error pass, unless it says that the disk is full or read-only.
+
+    Raises:
+        CurationError: with the system's words and the remedy.
+    """
+    if isinstance(error, OSError) and error.errno in FULL_OR_READ_ONLY:
+        raise CurationError(
+            f"the home cannot be written to: {error}; free or mount space and run again, "
+            "what is done already is kept"
+        ) from error
+
+
 class EncodeError(CurationError):
     """A sample could not be encoded, or what was encoded is not what was asked for."""
 
@@ -43,3 +61,7 @@ class CatalogError(CurationError):
 
 class DatasetError(CurationError):
     """A dataset or version that does not exist, or does not hold what its manifest says."""
+
+
+class CaptionError(CurationError):
+    """A captioner cannot do its work at all; what it has said until then is kept."""

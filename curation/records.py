@@ -216,6 +216,47 @@ class ClipRow:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """What a scorer says of a clip. Key: (clip_id, fingerprint)."""
+
+    clip_id: str
+    fingerprint: str
+    video_id: str
+    scorer: str
+    """'technical' or 'laion'."""
+    score: float | None
+    """Mean over the clip's evidence frames."""
+    frames: list[int]
+    """Numbers of these frames."""
+    frame_scores: list[float]
+    embedding: list[float] | None
+    """Mean of the frames' embeddings, at length 1; None where the scorer makes none, or where more
+    than half of the frames are too flat to be told apart."""
+    frame_hashes: list[str] | None
+    """Perceptual hash of each frame in hex, empty where it is too flat; None where the scorer makes
+    none."""
+    reason: str | None
+    """Why there is no score."""
+    recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RefinementRow:
+    """A clip that the policy keeps and a set-level step drops. Key: (clip_id, fingerprint)."""
+
+    clip_id: str
+    fingerprint: str
+    """Of the steps, their settings, and the clips that they were given."""
+    step: str
+    """'duplicate' or 'balance'."""
+    representative: str | None
+    """The clip_id that is kept in its place, of a duplicate."""
+    cluster: int | None
+    """The cluster that is over its cap."""
+    recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class CaptionRow:
     """What a captioner said of a clip. Key: (clip_id, fingerprint)."""
 
@@ -286,6 +327,8 @@ class DatasetRow:
     samples: int
     train_samples: int
     val_samples: int
+    multi_samples: int | None
+    """Multi-shot ones among the samples; None in versions from before there were any."""
     shards: int
     seconds: float
     bytes: int

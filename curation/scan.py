@@ -295,7 +295,7 @@ def _film_row(
     )
     span = float((times[-1] - times[0]) * info.time_base)
     uneven = np.abs(steps - typical) > _VFR_DEVIATION * typical
-    reason, message = _why_partial(info, len(times), span, log)
+    reason, message = _why_partial(info, times, typical, log)
     width, height = info.display_size(info.whole)
     return VideoRow(
         video_id="",
@@ -338,24 +338,24 @@ def _film_row(
 
 
 def _why_partial(
-    info: FilmInfo, frames: int, seconds: float, log: DecodeLog
+    info: FilmInfo, pts: npt.NDArray[np.int64], step: float, log: DecodeLog
 ) -> tuple[str | None, str | None]:
-    """Reason and words when the film gave less than it promised.
+    """Reason and words when the film gave less than it promised (`curation.video.promised`).
 
-    A truncated film may raise no error at all, so what was declared is held against what came.
-    Two per cent are allowed for: some containers count frames that are never shown.
+    Where frames are counted, two per cent are allowed for: some are never shown. Where an end is
+    named, the last frame may stand as long as any frame before it did.
     """
+    frames = len(pts)
     if log.damaged:
         words = log.message or f"{log.corrupt} damaged frames"
         return "decode_errors", f"{words} ({log.errors} packets, {log.corrupt} damaged frames)"
     if info.declared_frames and frames < 0.98 * info.declared_frames - 1:
         return "fewer_frames", f"{frames} of {info.declared_frames} declared frames"
     if info.truncated:
-        return "truncated", "the container's index names bytes beyond the end of the file"
-    if (
-        info.declared_frames is None
-        and info.declared_seconds
-        and seconds < 0.9 * info.declared_seconds - 2
-    ):
-        return "shorter", f"{seconds:.1f} of {info.declared_seconds:.1f} declared seconds"
+        return "truncated", "the container names bytes beyond the end of the file"
+    longest = float(np.diff(pts).max(initial=step))
+    end = float((pts[-1] + longest + step / 2) * info.time_base)
+    if info.declared_frames is None and info.declared_end and end < info.declared_end:
+        last = float(pts[-1] * info.time_base)
+        return "shorter", f"the last frame is at {last:.2f} s of {info.declared_end:.2f} s"
     return None, None

@@ -51,6 +51,9 @@ COLUMNS = {
 }
 """Threshold of the policy -> column of `clips` that it is held against."""
 
+SCORES = {"aesthetic": "laion", "technical": "technical"}
+"""Threshold of the policy -> scorer whose score it is held against, in a column of its name."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SelectionPolicy:
@@ -73,12 +76,20 @@ class SelectionPolicy:
     coherence: Range = Range()
     distortion: Range = Range(max=0.6)
     duplicated: Range = Range(max=0.1)
+    aesthetic: Range = Range()
+    """LAION's score, about 1 to 10."""
+    technical: Range = Range()
+    """The technical score, 0 to 10: another measure, on another scale."""
     licences: tuple[str, ...] = ()
     """Only films under one of these licences; empty: any, also unknown."""
 
     def columns(self) -> list[str]:
         """The columns of `clips` that the closed thresholds are held against."""
         return [column for name, column in COLUMNS.items() if not getattr(self, name).open]
+
+    def scores(self) -> dict[str, str]:
+        """The closed thresholds that are held against scores, and their scorers."""
+        return {name: scorer for name, scorer in SCORES.items() if not getattr(self, name).open}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,8 +128,8 @@ def select(clips: pa.Table, policy: SelectionPolicy) -> Selection:
     """Hold each clip against the policy.
 
     Args:
-        clips: columns of `clips`; those of closed thresholds suffice. `licence` is needed when
-            the policy names licences.
+        clips: columns of `clips`, and `aesthetic` and `technical`; those of closed thresholds
+            suffice. `licence` is needed when the policy names licences.
         policy: the thresholds.
 
     Returns:
@@ -131,7 +142,7 @@ def select(clips: pa.Table, policy: SelectionPolicy) -> Selection:
         failed[broken] |= np.uint64(1 << len(rules))
         rules.append(rule)
 
-    for name, column in COLUMNS.items():
+    for name, column in (COLUMNS | {name: name for name in SCORES}).items():
         bounds: Range = getattr(policy, name)
         if bounds.open:
             continue

@@ -5,6 +5,7 @@ but for the first group that validation needs in order not to be empty.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 from curation.errors import DatasetError
 from curation.records import digest
@@ -41,8 +42,9 @@ def split_of_groups(groups: set[str], config: SplitConfig) -> dict[str, str]:
         return dict.fromkeys(groups, "train")
     if len(groups) == 1:
         raise DatasetError(
-            "all kept clips are of one film, so there is nothing to hold out for validation: "
-            "add a second film, or train without validation by --set split.val_share=0"
+            "all kept clips are of one film, or of copies of it, so there is nothing to hold out "
+            "for validation: add a second film, or train without validation by "
+            "--set split.val_share=0"
         )
     drawn = {group: _draw(group, config.seed) for group in groups}
     ordered = sorted(groups, key=lambda group: (drawn[group], group))
@@ -50,6 +52,20 @@ def split_of_groups(groups: set[str], config: SplitConfig) -> dict[str, str]:
     side[ordered[0]] = "val"
     side[ordered[-1]] = "train"
     return side
+
+
+def sides_of_films(group_of_film: Mapping[str, str], config: SplitConfig) -> dict[str, str]:
+    """Assign each film to 'train' or 'val', films of one duplicate group to the same.
+
+    Args:
+        group_of_film: film -> the name of its group.
+        config: how much is held out.
+
+    Raises:
+        DatasetError: validation is asked for and there is only one group.
+    """
+    sides = split_of_groups(set(group_of_film.values()), config)
+    return {film: sides[group] for film, group in group_of_film.items()}
 
 
 def _draw(group: str, seed: int) -> float:

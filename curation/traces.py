@@ -12,17 +12,20 @@ The folder is written under a temporary name and renamed, so it is there whole o
 groups are small and written as they fill: memory does not grow with the film.
 """
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.errors import CurationError
@@ -50,6 +53,15 @@ def trace_folder(films: Path, video_id: str, scan_fingerprint: str) -> Path:
     return films / video_id[:2] / f"{video_id}-{scan_fingerprint}"
 
 
+def discard_partial(folder: Path) -> None:
+    """Remove what a scan has written of a film's traces and not finished."""
+    shutil.rmtree(_partial(folder), ignore_errors=True)
+
+
+def _partial(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.partial")
+
+
 class TraceWriter:
     """Write the traces of one film; nothing is visible before `finish`.
 
@@ -58,8 +70,8 @@ class TraceWriter:
 
     def __init__(self, folder: Path, frames: pa.Schema, samples: pa.Schema) -> None:
         self.folder = folder
-        self._partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial = _partial(folder)
+        discard_partial(folder)
         self._partial.mkdir(parents=True)
         self._tables = {
             FRAMES: _Table(self._partial / FRAMES, frames),
@@ -76,9 +88,10 @@ class TraceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for table in self._tables.values():
-            table.close()
-        shutil.rmtree(self._partial, ignore_errors=True)
+        with contextlib.ExitStack() as closing:
+            closing.callback(discard_partial, self.folder)
+            for table in self._tables.values():  # all of them, though the disk may be full
+                closing.callback(table.close)
 
     def add(self, table: str, row: tuple[Any, ...]) -> None:
         """Add a row to SAMPLES or EVIDENCE; values in the schema's order."""
@@ -110,28 +123,28 @@ class _Table:
     def add(self, row: tuple[Any, ...]) -> None:
         self._rows.append(row)
         if len(self._rows) == self._rows_per_group:
-            self._flush()
+            assert self._writer is not None
+            self._flush(self._writer)
 
     def add_columns(self, columns: dict[str, Any]) -> None:
         assert self._writer is not None
         self._writer.write_table(pa.table(columns, schema=self._schema))
 
-    def _flush(self) -> None:
-        assert self._writer is not None
+    def _flush(self, writer: pq.ParquetWriter) -> None:
         if self._rows:
             columns = zip(*self._rows, strict=True)
             arrays = [
                 pa.array(values, field.type)
                 for values, field in zip(columns, self._schema, strict=True)
             ]
-            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+            writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
             self._rows.clear()
 
     def close(self) -> None:
         if self._writer is not None:
-            self._flush()
-            self._writer.close()
-            self._writer = None
+            writer, self._writer = self._writer, None
+            with writer:
+                self._flush(writer)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -150,8 +163,16 @@ class Traces:
 
     def evidence(self, first: int, last: int) -> pa.Table:
         """Evidence frames with ``first <= frame < last``."""
-        in_span = (pa.compute.field("frame") >= first) & (pa.compute.field("frame") < last)
+        in_span = (pc.field("frame") >= first) & (pc.field("frame") < last)
         return pq.read_table(self.folder / EVIDENCE, filters=in_span)
+
+    def evidence_batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """All evidence frames in order, `size` at a time: columns frame and jpeg."""
+        try:
+            with pq.ParquetFile(self.folder / EVIDENCE) as file:
+                yield from file.iter_batches(batch_size=size, columns=["frame", "jpeg"])
+        except (OSError, pa.ArrowInvalid) as error:
+            raise self._unreadable(error) from error
 
     def film(self) -> VideoRow:
         """The film's row, as its scan wrote it."""
@@ -161,10 +182,13 @@ class Traces:
         try:
             return pq.read_table(self.folder / name, columns=columns)
         except (OSError, pa.ArrowInvalid) as error:
-            raise CurationError(
-                f"the traces in {self.folder} cannot be read ({error}); remove that folder and "
-                "curate again: the film is then scanned anew"
-            ) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> CurationError:
+        return CurationError(
+            f"the traces in {self.folder} cannot be read ({error}); remove that folder and curate "
+            "again: the film is then scanned anew"
+        )
 
 
 def video_row_to_json(row: VideoRow) -> str:

@@ -10,3 +10,15 @@ class ModelError(Exception):
 
 class PromptCacheError(ModelError):
     """A stored prompt embedding is damaged, or is not what it should be."""
+
+
+class NodeStoreError(ModelError):
+    """Stored frames of a tree's node are damaged, or another run is writing them."""
+
+
+class CheckpointError(ModelError):
+    """A folder that should hold everything that generation needs does not."""
+
+
+class RankError(ModelError):
+    """A process that shared a generation is gone."""

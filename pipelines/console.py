@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,15 +18,19 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pipelines.summary import DatasetSummary, Summary, Yield
+if TYPE_CHECKING:  # every command imports this module, and a summary takes Arrow
+    from pipelines.summary import DatasetSummary, Summary, Yield
 
 _UNITS = {
     "identify": "files",
     "scan": "films",
-    "caption": "films",
+    "score": "films",
+    "caption": "clips",
     "pack": "shards",
+    "verify": "shards",
     "demo": "films",
 }
+_SHOWN_GROUPS = 5
 
 
 class ConsoleProgress:
@@ -77,18 +81,19 @@ class ConsoleProgress:
         """A message above the bars."""
         self.out.print(escape(message))
 
-    def report(self, summary: Summary) -> None:
+    def report(self, summary: "Summary") -> None:
         """The funnel, before anything is packed."""
         print_funnel(self.out, summary)
 
 
-def print_funnel(out: Console, summary: Summary) -> None:
+def print_funnel(out: Console, summary: "Summary") -> None:
     """Films, clips, hours; what was dropped and quarantined, and why."""
     out.print(
         f"{summary.files} files, {summary.films} films ({summary.film_hours:.2f} h): "
         f"{summary.scanned} scanned now in {summary.decodes} decodes, "
         f"{summary.derived} derived again, "
         f"{summary.films - summary.scanned - summary.derived} unchanged or quarantined"
+        + (f"; {summary.scored} scored" if summary.scored else "")
         + (f"; {summary.duplicates} duplicate files" if summary.duplicates else "")
         + (f"; {summary.taken_down} taken down" if summary.taken_down else "")
     )
@@ -101,8 +106,19 @@ def print_funnel(out: Console, summary: Summary) -> None:
     table.add_row("all", *_cells(summary.clips))
     for rule, loss in summary.dropped.items():
         table.add_row(f"  dropped: {rule}", *_cells(loss), style="yellow")
-    table.add_row("kept", *_cells(summary.kept), style="green")
+    refined = summary.refined
+    if refined.kept == summary.kept:
+        table.add_row("kept", *_cells(summary.kept), style="green")
+    else:
+        table.add_row("kept by the policy", *_cells(summary.kept))
+        table.add_row("  dropped: near-duplicates", *_cells(refined.duplicates), style="yellow")
+        table.add_row("  dropped: over a cluster's cap", *_cells(refined.over_cap), style="yellow")
+        table.add_row("kept", *_cells(refined.kept), style="green")
     out.print(table)
+    for group in refined.film_groups[:_SHOWN_GROUPS]:
+        out.print(f"  copies of one film, on one side of the split: {', '.join(group)}")
+    if len(refined.film_groups) > _SHOWN_GROUPS:
+        out.print(f"  and {len(refined.film_groups) - _SHOWN_GROUPS} groups more")
 
 
 def printable_cell(value: object) -> str:
@@ -112,16 +128,20 @@ def printable_cell(value: object) -> str:
     )
 
 
-def _cells(part: Yield) -> tuple[str, str]:
+def _cells(part: "Yield") -> tuple[str, str]:
     return str(part.clips), f"{part.hours:.4f}"
 
 
-def print_dataset(out: Console, dataset: DatasetSummary, report: str | None) -> None:
+def print_dataset(
+    out: Console, dataset: "DatasetSummary", report: str | None, page: str | None
+) -> None:
     """What was published, and where it is."""
     state = "published" if dataset.fresh else "unchanged"
     out.print(
         f"[bold]{escape(dataset.reference)}[/bold] {state}: {dataset.train_samples} training and "
-        f"{dataset.val_samples} validation samples, {dataset.hours * 60:.2f} min in "
+        f"{dataset.val_samples} validation samples "
+        f"({dataset.samples - dataset.multi_samples} single-shot, "
+        f"{dataset.multi_samples} multi-shot), {dataset.hours * 60:.2f} min in "
         f"{dataset.shards} shards, {dataset.bytes / 1e6:.1f} MB "
         f"({dataset.encoded} encoded, {dataset.copied} copied from earlier versions)"
     )
@@ -132,6 +152,7 @@ def print_dataset(out: Console, dataset: DatasetSummary, report: str | None) -> 
         ("shards", dataset.folder),
         ("catalog", dataset.catalog),
         ("summary", report),
+        ("report", page),
     ):
         out.print(f"  {what:<8} {escape(str(place))}", soft_wrap=True)
 

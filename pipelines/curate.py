@@ -1,7 +1,8 @@
 """The main job: films in, a published dataset version out.
 
-identify -> ingest (scan, derive) -> choose (select, caption) -> plan -> pack -> publish. Each step
-finds in the catalog what an earlier run has done already, so running again costs what is new.
+identify -> ingest (scan, derive) -> score -> choose (select) -> refine (deduplicate, balance) ->
+caption -> plan -> pack -> publish -> report. Each step finds in the catalog what an earlier run has
+done already, so running again costs what is new.
 """
 
 import dataclasses
@@ -10,12 +11,15 @@ import json
 import socket
 from typing import Any
 
+from curation.balance import BalanceConfig
 from curation.catalog.datasets import check_name
-from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
+from curation.duplicates import DuplicateConfig
 from curation.errors import CatalogError
-from curation.records import RunRow, SourceRow, VideoRow, canonical_json, now
+from curation.multishot import MultiShotConfig
+from curation.records import RunRow, VideoRow, canonical_json, now
 from curation.scan import ScanConfig
+from curation.scoring.film import LAION, ScoreConfig, ScorerPlan
 from curation.selection import SelectionPolicy
 from curation.shards.planning import PackConfig
 from curation.splits import SplitConfig
@@ -23,11 +27,14 @@ from pipelines.engine import Engine
 from pipelines.inputs import FilmInput
 from pipelines.job import Job, Progress, started
 from pipelines.settings import Home
-from pipelines.steps.caption import caption, check_captioners
-from pipelines.steps.choose import choose, clip_rows, refuse_if_nothing
-from pipelines.steps.identify import Library, identify, unchanged
+from pipelines.steps.caption import caption
+from pipelines.steps.captioners import CaptionConfig, Ready, check_captioners, prepare
+from pipelines.steps.choose import SCORE, choose, clip_rows, refuse_if_nothing
+from pipelines.steps.identify import Library, identify
 from pipelines.steps.ingest import IngestConfig, ingest, pending
 from pipelines.steps.pack import Origin, pack_dataset, pack_fingerprint, plan_dataset
+from pipelines.steps.refine import SCORER_OF_LOOK, refine
+from pipelines.steps.score import score
 from pipelines.summary import Summary, WorkDone, summarise, with_dataset, write_summary
 from pipelines.version import code_version
 
@@ -38,11 +45,17 @@ class CurateConfig:
 
     recipe: str
     captioners: tuple[str, ...]
-    """Asked in this order; the first that has words for a clip is heard."""
+    """Asked in this order; the first that has words for a clip is heard. A person's edits
+    (`tempo caption import`) come before all of them."""
+    caption: CaptionConfig = dataclasses.field(default_factory=CaptionConfig)
     scan: ScanConfig = dataclasses.field(default_factory=ScanConfig)
     derive: DeriveConfig = dataclasses.field(default_factory=DeriveConfig)
+    score: ScoreConfig = dataclasses.field(default_factory=ScoreConfig)
     select: SelectionPolicy = dataclasses.field(default_factory=SelectionPolicy)
+    duplicates: DuplicateConfig = dataclasses.field(default_factory=DuplicateConfig)
+    balance: BalanceConfig = dataclasses.field(default_factory=BalanceConfig)
     split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
+    multishot: MultiShotConfig = dataclasses.field(default_factory=MultiShotConfig)
     pack: PackConfig = dataclasses.field(default_factory=PackConfig)
     ingest: IngestConfig = dataclasses.field(default_factory=IngestConfig)
 
@@ -50,6 +63,28 @@ class CurateConfig:
         if not self.captioners:
             raise ValueError("captioners: name at least one, such as sidecar,describe")
         check_captioners(self.captioners)
+
+    def check_scorers(self) -> None:
+        """Refuse settings that ask for scores which no scorer makes.
+
+        Apart from `__post_init__`, so that single settings can be made in any order.
+
+        Raises:
+            ValueError: naming the setting, and what it needs.
+        """
+        needs = {f"select.{name}": scorer for name, scorer in self.select.scores().items()}
+        if self.duplicates.look is not None:
+            needs["duplicates.look"] = SCORER_OF_LOOK[self.duplicates.look]
+        if self.balance.clusters:
+            needs["balance.clusters"] = LAION
+        for setting, scorer in needs.items():
+            if scorer not in self.score.scorers:
+                raise ValueError(
+                    f"{setting} needs the scorer {scorer!r}: add it to score.scorers, or open "
+                    f"{setting}"
+                )
+        if self.balance.per_cluster is not None and not self.balance.clusters:
+            raise ValueError("balance.per_cluster caps clusters: give balance.clusters too")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +101,7 @@ class CurateRequest:
         check_name(self.dataset)
         if not self.films:
             raise ValueError("no film was named: give files, folders, globs or a manifest")
+        self.config.check_scorers()
 
 
 def curate(request: CurateRequest, home: Home, engine: Engine, progress: Progress) -> Summary:
@@ -88,54 +124,52 @@ def curate(request: CurateRequest, home: Home, engine: Engine, progress: Progres
                 progress.say(f"the failed run could not be recorded either: {unrecorded}")
             raise
         _record(job, request, begun, "ok", summary.document())
+        _report(home, summary, progress)
         return summary
-
-
-def planned(request: CurateRequest, home: Home) -> dict[str, int]:
-    """What a run would do, as far as it can be known without reading a film. Writes nothing."""
-    plan = {"files": len(request.films), "unhashed_files": len(request.films)}
-    if not home.root.is_dir():
-        return plan | {"films_to_scan": len(request.films)}
-    with Catalog.open(home.catalog()) as catalog:
-        known = {row.uri: row.video_id for row in catalog.rows(SourceRow) if unchanged(row)}
-        scan = request.config.scan.fingerprint
-        done = catalog.read("videos", {"scan_fingerprint": scan}, ["video_id"])
-    scanned = set(done["video_id"].to_pylist())
-    hashed = [film for film in request.films if film.uri in known]
-    seen = sum(known[film.uri] in scanned for film in hashed)
-    return plan | {
-        "unhashed_files": len(request.films) - len(hashed),
-        "films_scanned_before": seen,
-        "films_to_scan": len(request.films) - seen,
-    }
 
 
 def _run(job: Job, request: CurateRequest) -> Summary:
     config = request.config
+    captioners = prepare(config.captioners, config.caption)
+    plans = config.score.plans(job.home.weights)
     library = identify(job, request.films)
     work = pending(job, library, config.scan, config.derive, retry=request.retry)
     ingested = ingest(job, work, config.scan, config.derive, config.ingest)
     videos = _videos(job, library, config.scan)
+    origin = _origin(request.dataset, config, captioners, plans)
+    scan, derive = (origin.fingerprints[name] for name in ("scan", "derive"))
+    scored = score(job, plans, scan, derive, set(library.films))
     licences = {film.video_id: film.licence for film in library.films.values()}
-    chosen = choose(job.catalog, licences, config.scan, config.derive, config.select)
+    made_by = {plan.name: plan.fingerprint(scan) for plan in plans}
+    chosen = choose(job.catalog, licences, config.scan, config.derive, config.select, made_by)
+    refined = refine(job.catalog, chosen, made_by, config.duplicates, config.balance)
     done = WorkDone(
         files=library.files,
         duplicates=library.duplicates,
         taken_down=library.taken_down,
         scanned=ingested.scanned,
         derived=ingested.derived,
+        scored=scored,
         decodes=ingested.decodes,
     )
-    summary = summarise(done, videos, chosen.clips, chosen.selection)
+    summary = summarise(done, videos, chosen.clips, chosen.selection, refined.outcome)
     job.progress.report(summary)
     refuse_if_nothing(chosen, summary.readable)
-    origin = _origin(request.dataset, config)
-    kept = chosen.kept()
-    clips = clip_rows(job.catalog, origin.fingerprints["derive"], kept["clip_id"])
-    captions, uncaptioned = caption(
-        job, library, list(clips.values()), config.captioners, config.scan
+    job.catalog.append("refinements", refined.dropped)
+    origin = dataclasses.replace(
+        origin, config=origin.config | {"refinements": refined.fingerprint}
     )
-    plan = plan_dataset(kept, captions, origin, config.split, config.pack)
+    clips = clip_rows(job.catalog, derive, refined.kept["clip_id"])
+    said = caption(job, library, list(clips.values()), captioners, config.scan)
+    plan = plan_dataset(
+        refined.kept,
+        refined.group_of_film,
+        said.captions,
+        origin,
+        config.split,
+        config.multishot,
+        config.pack,
+    )
     published = pack_dataset(job, library, plan, clips, origin)
     summary = with_dataset(
         summary,
@@ -146,9 +180,17 @@ def _run(job: Job, request: CurateRequest) -> Summary:
         encoded=published.encoded,
         copied=published.copied,
         lost=published.lost,
-        uncaptioned=uncaptioned,
+        uncaptioned=said.missing,
     )
     return write_summary(job.home, summary)
+
+
+def _report(home: Home, summary: Summary, progress: Progress) -> None:
+    # The report predicts other policies, and so knows this job's config.
+    from pipelines.report import write_report
+
+    assert summary.dataset is not None
+    write_report(home, summary.dataset.reference, None, progress)
 
 
 def _videos(job: Job, library: Library, scan: ScanConfig) -> list[VideoRow]:
@@ -156,18 +198,26 @@ def _videos(job: Job, library: Library, scan: ScanConfig) -> list[VideoRow]:
     return [row for row in rows if row.video_id in library.films]
 
 
-def _origin(dataset: str, config: CurateConfig) -> Origin:
+def _origin(
+    dataset: str, config: CurateConfig, captioners: list[Ready], plans: list[ScorerPlan]
+) -> Origin:
     recorded = json.loads(canonical_json(config))
-    del recorded["ingest"]  # what a film may cost does not decide what is made of it
+    # What a film or a caption may cost does not decide what is made of it.
+    del recorded["ingest"]
+    recorded["caption"] = {captioner.name: captioner.words for captioner in captioners}
+    # Weights by their hash: where they lie is this machine's affair.
+    recorded["score"] = {plan.name: plan.identity | {"batch": plan.batch} for plan in plans}
+    scan = config.scan.fingerprint
     return Origin(
         dataset=dataset,
         recipe=config.recipe,
         config=recorded,
         fingerprints={
-            "scan": config.scan.fingerprint,
-            "derive": config.derive.fingerprint(config.scan.fingerprint),
-            "pack": pack_fingerprint(config.pack, config.scan.fingerprint),
-        },
+            "scan": scan,
+            "derive": config.derive.fingerprint(scan),
+            "pack": pack_fingerprint(config.pack, scan),
+        }
+        | {f"{SCORE}{plan.name}": plan.fingerprint(scan) for plan in plans},
     )
 
 

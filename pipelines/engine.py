@@ -39,6 +39,16 @@ class Stage(Generic[StateT, ItemT, ValueT]):
     run: Callable[[StateT, ItemT], ValueT]
     limits: Limits
 
+    @staticmethod
+    def stateless(
+        name: str, run: Callable[[ItemT], ValueT], limits: Limits
+    ) -> "Stage[None, ItemT, ValueT]":
+        """A stage whose work needs no setup.
+
+        Workers then import only the module that `run` stands in.
+        """
+        return Stage(name, _nothing, functools.partial(_without_state, run), limits)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Done(Generic[ItemT, ValueT]):
@@ -140,6 +150,14 @@ class LocalEngine:
                     yield _outcome(*crew.next())
             while crew.owed:
                 yield _outcome(*crew.next())
+
+
+def _nothing() -> None:
+    """The setup of a stage without state."""
+
+
+def _without_state(run: Callable[[ItemT], ValueT], _: None, item: ItemT) -> ValueT:
+    return run(item)
 
 
 def _outcome(item: ItemT, answer: Answer[ValueT]) -> Outcome[ItemT, ValueT]:

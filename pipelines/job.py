@@ -1,7 +1,8 @@
 """What every step of a job is given: where things are, who does the work, whom to tell.
 
 A job holds its home's lock, so two runs on one home follow each other. The catalog would take both;
-what they would trample on is each other's half-built shards.
+what they would trample on is each other's half-built shards. Workers import this module for its
+names alone, so what only the main process needs is imported where it is used.
 """
 
 import contextlib
@@ -13,15 +14,17 @@ import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import filelock
 
-from curation.catalog.store import Catalog
-from curation.errors import CurationError
+from curation.errors import CurationError, refuse_if_full
 from pipelines.engine import Engine
-from pipelines.settings import Home
-from pipelines.summary import Summary
+
+if TYPE_CHECKING:
+    from curation.catalog.store import Catalog
+    from pipelines.settings import Home
+    from pipelines.summary import Summary
 
 
 class Progress(Protocol):
@@ -36,7 +39,7 @@ class Progress(Protocol):
     def say(self, message: str) -> None:
         """Something that a person should know while it runs."""
 
-    def report(self, summary: Summary) -> None:
+    def report(self, summary: "Summary") -> None:
         """What has been read and chosen, before it is packed."""
 
 
@@ -52,7 +55,7 @@ class Silence:
     def say(self, message: str) -> None:
         """Say nothing."""
 
-    def report(self, summary: Summary) -> None:
+    def report(self, summary: "Summary") -> None:
         """Say nothing."""
 
 
@@ -60,15 +63,15 @@ class Silence:
 class Job:
     """A running job."""
 
-    home: Home
-    catalog: Catalog
+    home: "Home"
+    catalog: "Catalog"
     engine: Engine
     progress: Progress
     run_id: str
 
 
 @contextlib.contextmanager
-def started(home: Home, engine: Engine, progress: Progress) -> Iterator[Job]:
+def started(home: "Home", engine: Engine, progress: Progress) -> Iterator[Job]:
     """Take the home's lock and open its catalog.
 
     Another run on this home is waited for, and named.
@@ -76,6 +79,8 @@ def started(home: Home, engine: Engine, progress: Progress) -> Iterator[Job]:
     Raises:
         CurationError: the home cannot be written to.
     """
+    from curation.catalog.store import Catalog
+
     lock = filelock.FileLock(home.lock)
     try:
         home.root.mkdir(parents=True, exist_ok=True)
@@ -87,12 +92,15 @@ def started(home: Home, engine: Engine, progress: Progress) -> Iterator[Job]:
     try:
         with Catalog.open(home.catalog()) as catalog:
             yield Job(home, catalog, engine, progress, run_id=new_run_id())
+    except OSError as error:
+        refuse_if_full(error)
+        raise
     finally:
         _holder(home).unlink(missing_ok=True)
         lock.release()
 
 
-def _acquire(lock: filelock.FileLock, home: Home, progress: Progress) -> None:
+def _acquire(lock: filelock.FileLock, home: "Home", progress: Progress) -> None:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -102,7 +110,7 @@ def _acquire(lock: filelock.FileLock, home: Home, progress: Progress) -> None:
     _holder(home).write_text(json.dumps(me), encoding="utf-8")
 
 
-def _holder(home: Home) -> Path:
+def _holder(home: "Home") -> Path:
     """Who holds the lock: for messages only, the lock itself is the system's."""
     return home.lock.with_suffix(".holder")
 

@@ -4,17 +4,23 @@ import dataclasses
 import json
 from typing import Any
 
+from curation.balance import BalanceConfig
 from curation.catalog.datasets import resolve
 from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
+from curation.duplicates import DuplicateConfig
 from curation.records import DatasetRow, SourceRow
 from curation.scan import ScanConfig
+from curation.scoring.film import ScoreConfig
 from curation.selection import SelectionPolicy
 from curation.shards.manifest import MANIFEST
 from pipelines.curate import CurateConfig
 from pipelines.settings import Home, typed_config, with_overrides
-from pipelines.steps.choose import choose
-from pipelines.summary import Yield, dropped_by_rule, yield_of
+from pipelines.steps.choose import choose, made_scores
+from pipelines.steps.refine import refine
+from pipelines.summary import SetLevel, Yield, dropped_by_rule, yield_of
+
+_MOVABLE = ("select.", "duplicates.", "balance.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,41 +32,65 @@ class Preview:
     kept_now: Yield
     kept: Yield
     dropped: dict[str, Yield]
+    refined_now: SetLevel
+    """What the set-level steps leave of `kept_now`."""
+    refined: SetLevel
+    """What they would leave of `kept`."""
     settings: list[str]
 
 
 def preview(home: Home, reference: str, assignments: list[str]) -> Preview:
-    """Select the clips of a version's films again, with other thresholds.
+    """Select and refine the clips of a version's films again, with other settings.
 
     Args:
         home: where the dataset is.
         reference: ``NAME``, ``NAME@latest`` or ``NAME@3``.
-        assignments: ``select.…=…``.
+        assignments: ``select.…=…``, ``duplicates.…=…`` or ``balance.…=…``.
 
     Raises:
-        ValueError: an assignment that is not of the policy, or no such field.
+        ValueError: an assignment of another kind, no such field, or one that asks for a score
+            that the version was made without.
         DatasetError: no such version.
     """
     for assignment in assignments:
-        if not assignment.startswith("select."):
-            raise ValueError(f"--set {assignment}: preview moves thresholds only (select.…)")
+        if not assignment.startswith(_MOVABLE):
+            raise ValueError(
+                f"--set {assignment}: preview moves only thresholds and set-level steps "
+                "(select.…, duplicates.…, balance.…)"
+            )
     with Catalog.open(home.catalog()) as catalog:
         version = resolve(catalog, reference)
         manifest = _manifest(home, version)
         config = manifest["config"]
         scan = typed_config(ScanConfig, config["scan"])
         derive = typed_config(DeriveConfig, config["derive"])
-        policy = typed_config(SelectionPolicy, config["select"])
-        moved = with_overrides(CurateConfig("preview", ("sidecar",), select=policy), assignments)
-        licences = _licences(catalog, manifest["films"])
-        now = choose(catalog, licences, scan, derive, policy)
-        then = choose(catalog, licences, scan, derive, moved.select)
+        made_by = made_scores(manifest["fingerprints"])
+        settled = CurateConfig(
+            "preview",
+            ("sidecar",),
+            score=ScoreConfig(tuple(made_by)),
+            select=typed_config(SelectionPolicy, config["select"]),
+            duplicates=typed_config(DuplicateConfig, config["duplicates"]),
+            balance=typed_config(BalanceConfig, config["balance"]),
+        )
+        moved = with_overrides(settled, assignments)
+        moved.check_scorers()
+        licences = licences_of(catalog, manifest["films"])
+        now, then = (
+            choose(catalog, licences, scan, derive, of.select, made_by) for of in (settled, moved)
+        )
+        refined_now, refined = (
+            refine(catalog, chosen, made_by, of.duplicates, of.balance).outcome
+            for chosen, of in ((now, settled), (then, moved))
+        )
     return Preview(
         reference=f"{version.name}@{version.version}",
         clips=yield_of(now.clips, None),
         kept_now=yield_of(now.clips, now.selection.kept),
         kept=yield_of(then.clips, then.selection.kept),
         dropped=dropped_by_rule(then.clips, then.selection),
+        refined_now=refined_now,
+        refined=refined,
         settings=assignments,
     )
 
@@ -71,7 +101,7 @@ def _manifest(home: Home, version: DatasetRow) -> dict[str, Any]:
     return document
 
 
-def _licences(catalog: Catalog, films: list[str]) -> dict[str, str | None]:
+def licences_of(catalog: Catalog, films: list[str]) -> dict[str, str | None]:
     """The licence of each film, from whichever of its files was offered with one."""
     found: dict[str, str | None] = dict.fromkeys(films)
     for row in catalog.rows(SourceRow):

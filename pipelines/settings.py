@@ -31,6 +31,11 @@ class Home:
         return self.root / "films"
 
     @property
+    def weights(self) -> Path:
+        """Where model weights are looked for that a recipe names without a path."""
+        return self.root / "weights"
+
+    @property
     def datasets(self) -> Path:
         """Published versions: NAME/VERSION/*.tar."""
         return self.root / "datasets"

@@ -16,6 +16,9 @@ from curation.selection import Selection
 from curation.traces import write_durably
 from pipelines.settings import Home
 
+PAGE = "report.html"
+"""The quality report of a version, in a folder of the version's name."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Yield:
@@ -23,6 +26,21 @@ class Yield:
 
     clips: int
     hours: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SetLevel:
+    """What the steps that look at all kept clips together left, and dropped."""
+
+    duplicates: Yield
+    """Clips that another clip represents; the table `refinements` says which."""
+    over_cap: Yield
+    """Clips that their cluster has no room for."""
+    kept: Yield
+    film_groups: list[list[str]]
+    """video_ids of films that are copies of one another, and so on one side of the split."""
+    clusters: list[int]
+    """Clips of each cluster before its cap, the largest first; empty where nothing is clustered."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +53,8 @@ class DatasetSummary:
     samples: int
     train_samples: int
     val_samples: int
+    multi_samples: int
+    """Multi-shot ones among the samples."""
     shards: int
     hours: float
     bytes: int
@@ -71,6 +91,7 @@ class Summary:
     taken_down: int
     scanned: int
     derived: int
+    scored: int
     decodes: int
     film_hours: float
     status: dict[str, int]
@@ -81,8 +102,12 @@ class Summary:
     kept: Yield
     dropped: dict[str, Yield]
     """Clips by each rule that they break; one that breaks several counts in each."""
+    refined: SetLevel
     dataset: DatasetSummary | None = None
     report: str | None = None
+    """Where this summary is."""
+    page: str | None = None
+    """Where the version's quality report is, once the run is over."""
 
     @property
     def readable(self) -> int:
@@ -103,11 +128,17 @@ class WorkDone:
     taken_down: int
     scanned: int
     derived: int
+    scored: int
+    """Films that at least one scorer judged."""
     decodes: int
 
 
 def summarise(
-    work: WorkDone, videos: list[VideoRow], clips: pa.Table, selection: Selection
+    work: WorkDone,
+    videos: list[VideoRow],
+    clips: pa.Table,
+    selection: Selection,
+    refined: SetLevel,
 ) -> Summary:
     """Count what was read and chosen."""
     hours = sum(row.duration_seconds or 0.0 for row in videos) / 3600
@@ -120,6 +151,7 @@ def summarise(
         clips=yield_of(clips, None),
         kept=yield_of(clips, selection.kept),
         dropped=dropped_by_rule(clips, selection),
+        refined=refined,
     )
 
 
@@ -169,6 +201,7 @@ def with_dataset(
         samples=version.samples,
         train_samples=version.train_samples,
         val_samples=version.val_samples,
+        multi_samples=version.multi_samples or 0,
         shards=version.shards,
         hours=version.seconds / 3600,
         bytes=version.bytes,
@@ -187,7 +220,8 @@ def write_summary(home: Home, summary: Summary) -> Summary:
     assert summary.dataset is not None
     home.reports.mkdir(parents=True, exist_ok=True)
     path = home.reports / f"{summary.dataset.reference}.json"
-    placed = dataclasses.replace(summary, report=str(path))
+    page = home.reports / summary.dataset.reference / PAGE
+    placed = dataclasses.replace(summary, report=str(path), page=str(page))
     partial = path.with_name(f".{path.name}.partial")
     write_durably(partial, json.dumps(placed.document(), indent=1, sort_keys=True).encode())
     partial.rename(path)

@@ -5,6 +5,8 @@ nothing. Every such caption is labelled by its captioner's name and the source "
 that it is never taken for a model's.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +39,11 @@ class DescribeCaptioner:
         """The words' thresholds are part of the component's version."""
         return fingerprint("captioner:describe", {})
 
-    def caption(self, request: CaptionRequest) -> Answer:
-        """Describe one clip; every clip can be described."""
+    def caption(self, requests: Sequence[CaptionRequest]) -> list[Answer]:
+        """Describe clips; every clip can be described."""
+        return [self._described(request) for request in requests]
+
+    def _described(self, request: CaptionRequest) -> Answer:
         clip = request.clip
         parts = [
             f"A {_light(clip)}{_sharpness(clip)} {_shape(clip)} shot",

@@ -12,6 +12,7 @@ For ``films/beach.mp4`` these are looked for, in this order, and the first that 
 import csv
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ class SidecarCaptioner:
     name = "sidecar"
     fingerprint = None
 
-    def caption(self, request: CaptionRequest) -> Answer:
-        """Look the clip up; the reason is ``no_sidecar`` where nothing lies beside the film."""
+    def caption(self, requests: Sequence[CaptionRequest]) -> list[Answer]:
+        """Look clips up; the reason is ``no_sidecar`` where nothing lies beside the film."""
+        return [self._found(request) for request in requests]
+
+    def _found(self, request: CaptionRequest) -> Answer:
         worst: str | None = None
         for look in (_given, _text, _json, _csv):
             caption, reason, source = look(request)

@@ -1,19 +1,17 @@
 """What every captioner shares: what it is asked, what it answers, and what a caption may hold.
 
-``<MultiShot>`` and ``<Scene Cut>`` are the marks of multi-shot samples (paper, section 3.3). A
-caption from outside that contains one would forge a cut, so it is refused.
+A caption from outside that contains a tag of multi-shot samples (`curation.captioning.tags`) would
+forge a cut, so it is refused.
 """
 
 import dataclasses
-import re
-import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from curation.captioning.tags import holds_tag, one_line
 from curation.records import ClipRow, VideoRow
 
-MULTI_SHOT, SCENE_CUT = "<MultiShot>", "<Scene Cut>"
-_RESERVED = re.compile(r"<\s*(multi\s*shot|scene\s*cut)\s*>", re.IGNORECASE)
 MAX_CHARACTERS = 10_000
 
 
@@ -41,11 +39,13 @@ class Answer:
     caption: str | None
     reason: str | None
     source: str | None
-    """Where the words come from: a file's name, a model, 'measurements'."""
+    """Where the words come from: a file's name, a model and its host, 'measurements'."""
+    final: bool = True
+    """False where another run may well get words (a server that is down): it is not stored."""
 
 
 class Captioner(Protocol):
-    """Turns a clip into words, or says why it cannot."""
+    """Turns the clips of a film into words, or says why it cannot."""
 
     @property
     def name(self) -> str:
@@ -58,8 +58,8 @@ class Captioner(Protocol):
         None where an answer also depends on words outside the film: it is asked for anew.
         """
 
-    def caption(self, request: CaptionRequest) -> Answer:
-        """Describe one clip. The answer carries the request's clip_id."""
+    def caption(self, requests: Sequence[CaptionRequest]) -> list[Answer]:
+        """Describe clips of one film: an answer for each, which carries the clip's id."""
 
 
 def clean(text: str) -> tuple[str | None, str | None]:
@@ -69,14 +69,11 @@ def clean(text: str) -> tuple[str | None, str | None]:
         The caption and None, or None and the reason for which it cannot be used: ``empty``,
         ``too_long`` or ``reserved_tag``.
     """
-    printable = "".join(
-        character if unicodedata.category(character)[0] != "C" else " " for character in text
-    )
-    line = " ".join(unicodedata.normalize("NFC", printable).split())
+    line = one_line(text)
     if not line:
         return None, "empty"
     if len(line) > MAX_CHARACTERS:
         return None, "too_long"
-    if _RESERVED.search(line):
+    if holds_tag(line):
         return None, "reserved_tag"
     return line, None

@@ -8,6 +8,7 @@ stores absolute paths, so a home folder cannot be moved once it holds a catalog.
 import contextlib
 import dataclasses
 import random
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,8 @@ ATTEMPTS = 40
 """Tries of a commit that others keep overtaking: about a minute of waiting in all."""
 
 _SECRET_QUERY = ("password", "sslpassword", "passfile")
+_REFUSALS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
+_POSTGRES_DISK_FULL = "53100"
 # Seconds: SQLite waits for a lock, PostgreSQL's driver for a connection (for ever by default).
 _TIME_LIMITS = {"sqlite": {"timeout": "60"}, "postgresql": {"connect_timeout": "10"}}
 
@@ -139,10 +142,12 @@ def explained(settings: CatalogSettings, doing: str) -> Iterator[None]:
             "sqlite or postgresql+psycopg2"
         ) from error
     except SQLAlchemyError as error:
-        raise CatalogError(
-            f"cannot {doing} {settings}: {_first_line(error)}; check that the database runs, is "
-            "reachable from here and lets this user in"
-        ) from error
+        remedy = (
+            "check free space and permissions"
+            if is_refused(error)
+            else "check that the database runs, is reachable from here and lets this user in"
+        )
+        raise CatalogError(f"cannot {doing} {settings}: {_first_line(error)}; {remedy}") from error
     except FileNotFoundError as error:
         raise CatalogError(
             f"cannot {doing} {settings}: {error}; a file of the catalog is gone: was the home "
@@ -152,6 +157,13 @@ def explained(settings: CatalogSettings, doing: str) -> Iterator[None]:
         raise CatalogError(
             f"cannot {doing} {settings}: {error}; check free space and permissions"
         ) from error
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether a database says that its disk is full or not to be written to: trying is no use."""
+    cause = getattr(error, "orig", None)
+    kind = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the other bytes are details
+    return kind in _REFUSALS or getattr(cause, "pgcode", None) == _POSTGRES_DISK_FULL
 
 
 def _first_line(error: SQLAlchemyError) -> str:

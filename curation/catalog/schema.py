@@ -1,11 +1,12 @@
 """The tables of the catalog, derived from the row dataclasses.
 
 A column is declared once, as an annotated field of a dataclass in `curation.records`; the Arrow
-and the Iceberg schema follow from the annotation. The trade-off: only the six column types below
+and the Iceberg schema follow from the annotation. The trade-off: only the eight column types below
 exist, and anything richer travels as JSON in a string.
 
     str -> string    int -> long    float -> double    bool -> boolean
     datetime -> timestamptz (microseconds, UTC)        list[str] -> list<string>
+    list[int] -> list<long>                            list[float] -> list<float>: 32 bits
 
 ``X | None`` makes a column nullable; every other column is NOT NULL.
 """
@@ -26,6 +27,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
     BooleanType,
     DoubleType,
+    FloatType,
     IcebergType,
     ListType,
     LongType,
@@ -38,8 +40,10 @@ from curation.records import (
     CaptionRow,
     ClipRow,
     DatasetRow,
+    RefinementRow,
     RunRow,
     SampleRow,
+    ScoreRow,
     ShardRow,
     ShotRow,
     SourceRow,
@@ -56,6 +60,9 @@ _ARROW_TYPES: dict[object, pa.DataType] = {
     bool: pa.bool_(),
     dt.datetime: pa.timestamp("us", tz="UTC"),
     list[str]: pa.list_(pa.field("element", pa.string(), nullable=False)),
+    list[int]: pa.list_(pa.field("element", pa.int64(), nullable=False)),
+    # Embeddings and frame scores are float32 where they are made.
+    list[float]: pa.list_(pa.field("element", pa.float32(), nullable=False)),
 }
 
 
@@ -67,8 +74,14 @@ def _iceberg_type(annotation: object, element_id: int) -> IcebergType:
         bool: BooleanType(),
         dt.datetime: TimestamptzType(),
     }
-    if annotation == list[str]:
-        return ListType(element_id=element_id, element=StringType(), element_required=True)
+    elements: dict[object, IcebergType] = {
+        list[str]: StringType(),
+        list[int]: LongType(),
+        list[float]: FloatType(),
+    }
+    if annotation in elements:
+        element = elements[annotation]
+        return ListType(element_id=element_id, element=element, element_required=True)
     return scalars[annotation]
 
 
@@ -233,7 +246,8 @@ def _without_none(annotation: object) -> tuple[object, bool]:
 
 
 # Films are re-offered, quarantines retried and takedowns restated: there the newest row counts.
-# Measurements and captions are read for one fingerprint at a time, so each gets its own files.
+# Measurements are read for one fingerprint at a time, so each gets its own files. Captions that a
+# person wrote have a fingerprint each (400 of them made 400 files), so they go by captioner.
 TABLES: Mapping[str, TableSpec] = {
     spec.name: spec
     for spec in (
@@ -251,7 +265,9 @@ TABLES: Mapping[str, TableSpec] = {
             ("clip_id", "derive_fingerprint"),
             partition="derive_fingerprint",
         ),
-        TableSpec("captions", CaptionRow, ("clip_id", "fingerprint"), partition="fingerprint"),
+        TableSpec("scores", ScoreRow, ("clip_id", "fingerprint"), partition="fingerprint"),
+        TableSpec("refinements", RefinementRow, ("clip_id", "fingerprint")),
+        TableSpec("captions", CaptionRow, ("clip_id", "fingerprint"), partition="captioner"),
         TableSpec("samples", SampleRow, ("publish_id", "sample_id")),
         TableSpec("shards", ShardRow, ("publish_id", "shard")),
         TableSpec("datasets", DatasetRow, ("name", "version")),

@@ -29,6 +29,7 @@ from curation.catalog.connection import (
     backoff,
     connect,
     explained,
+    is_refused,
 )
 from curation.catalog.keys import first_of_each, matching
 from curation.catalog.reading import (
@@ -253,8 +254,8 @@ class Catalog:
                     return change(tables.without_retry(table), {COMMIT_MARK: mark})
                 except (CommitFailedException, ValidationException):
                     continue  # another writer was quicker; nothing of ours landed
-                except (CommitStateUnknownException, SQLAlchemyError):
-                    if attempt == ATTEMPTS:
+                except (CommitStateUnknownException, SQLAlchemyError) as error:
+                    if attempt == ATTEMPTS or is_refused(error):
                         raise
         raise CatalogError(
             f"table {name}: other writers were quicker {ATTEMPTS} times in a row; let fewer "

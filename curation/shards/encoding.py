@@ -1,7 +1,9 @@
 """Make a sample's video: its clips, frame by exact frame, as one H.264 film at constant 24 fps.
 
 Clips of a multi-shot sample follow each other without a gap or a blend, so every boundary in the
-JSON is a true cut. The bytes depend on the frames and the settings alone.
+JSON is a true cut. Each begins with a keyframe, so that a loader enters any shot at its first frame
+and no shot is predicted from the one before; the price is one keyframe a shot. The bytes depend on
+the frames and the settings alone.
 """
 
 import dataclasses
@@ -58,23 +60,25 @@ def encode_sample(
         FilmError: a film no longer gives the frames that its scan saw.
         EncodeError: the encoder refuses.
     """
+    first = clips[0]
+    assert {clip.video.video_id for clip in clips} == {first.video.video_id}
+    film = Film(first.path)
+    table = frame_table(first.traces, first.video)
     buffer = io.BytesIO()
-    colour = Film(clips[0].path).info.colour
-    with FilmWriter(buffer, *size, settings=settings, colour=colour) as writer:
-        shown = [_encode_clip(clip, size, writer) for clip in clips]
+    with FilmWriter(buffer, *size, settings=settings, colour=film.info.colour) as writer:
+        shown = [_encode_clip(clip, film, table, writer) for clip in clips]
     return EncodedSample(buffer.getvalue(), writer.frames, shown)
 
 
-def _encode_clip(clip: ClipSource, size: tuple[int, int], writer: FilmWriter) -> list[int]:
-    film = Film(clip.path)
-    box = content_box(clip.video)
-    table = frame_table(clip.traces, clip.video)
+def _encode_clip(clip: ClipSource, film: Film, table: FrameTable, writer: FilmWriter) -> list[int]:
+    box, size = content_box(clip.video), (writer.width, writer.height)
+    begin = writer.frames
     offsets = timeline(table.pts, film.info.time_base).offsets(clip.start_frame, clip.end_frame)
     repeats = np.bincount(offsets, minlength=clip.end_frame - clip.start_frame)
     for frame in _needed(read_span(film, table, clip.start_frame, clip.end_frame), repeats, clip):
         picture = conform(frame, film.info, box, size)
         for _ in range(repeats[frame.index - clip.start_frame]):
-            writer.write(picture)
+            writer.write(picture, key=writer.frames == begin)
     return [int(offset) + clip.start_frame for offset in offsets]
 
 

@@ -10,9 +10,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from curation.records import sample_id_of
 from curation.video.encode import EncodeSettings
 
 BITS_PER_PIXEL = 0.12
@@ -42,35 +40,6 @@ class PackConfig:
             raise ValueError(f"pack.short_side = {self.short_side}: give at least 16, or none")
 
 
-def single_shot_samples(clips: pa.Table, sides: dict[str, str]) -> pa.Table:
-    """One sample for each clip.
-
-    Args:
-        clips: kept clips: clip_id, video_id, frame_count, width, height.
-        sides: film -> 'train' or 'val'.
-
-    Returns:
-        Columns sample_id, kind, clip_ids, video_id, split, frame_count, width, height.
-    """
-    clip_ids = clips["clip_id"].to_pylist()
-    films = pa.array(list(sides), pa.string())
-    split = pa.array(list(sides.values()), pa.string())
-    return pa.table(
-        {
-            "sample_id": pa.array([sample_id_of([clip], "single") for clip in clip_ids]),
-            "kind": pa.array(np.full(len(clip_ids), "single")),
-            "clip_ids": pa.ListArray.from_arrays(
-                np.arange(len(clip_ids) + 1, dtype=np.int32), pa.array(clip_ids, pa.string())
-            ),
-            "video_id": clips["video_id"],
-            "split": split.take(pc.index_in(clips["video_id"], value_set=films)),
-            "frame_count": clips["frame_count"],
-            "width": clips["width"],
-            "height": clips["height"],
-        }
-    )
-
-
 def plan_shards(samples: pa.Table, config: PackConfig) -> pa.Table:
     """Order samples and assign each to a shard.
 
@@ -78,7 +47,7 @@ def plan_shards(samples: pa.Table, config: PackConfig) -> pa.Table:
     shard is a fair draw and neighbours are of different films.
 
     Args:
-        samples: what `single_shot_samples` gives.
+        samples: what `curation.multishot.assemble` gives.
         config: the target size.
 
     Returns:

@@ -3,18 +3,18 @@
 A shard is there when its index is: ``train-000000.tar`` is renamed into place first and
 ``train-000000.json`` after it, each written under a temporary name and synced. A run that finds the
 index has nothing to do for that shard. The price of reading back is a second decode of every
-sample, a few per cent of what encoding costs.
+sample, about a tenth of what encoding costs.
 """
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import tarfile
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
-
-import webdataset
 
 from curation.errors import EncodeError, FilmError
 from curation.records import SampleRow, ShardRow, canonical_json
@@ -22,7 +22,7 @@ from curation.shards.document import SamplePlan, sample_document
 from curation.shards.encoding import EncodedSample, encode_sample
 from curation.traces import sync_folder, write_durably
 from curation.video.encode import EncodeSettings
-from curation.video.packed import PackedVideo
+from curation.video.packed import PackedVideo, read_through
 from curation.video.retime import PACKED_RATE
 
 MEMBERS = ("json", "mp4", "txt")
@@ -87,7 +87,7 @@ def write_shard(task: ShardTask) -> ShardResult:
     encoded = 0
     try:
         with partial.open("wb") as file:
-            with webdataset.TarWriter(file, encoder=False, mtime=0) as writer:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
                 for plan in task.samples:
                     try:
                         video, fresh = _video_of(plan, task)
@@ -95,7 +95,7 @@ def write_shard(task: ShardTask) -> ShardResult:
                         lost.append(_lost(plan, error))
                         continue
                     encoded += fresh
-                    writer.write(_members(plan, video))
+                    _add_members(archive, plan, video)
                     packed.append((plan, video.frame_count))
             _sync(file)
         result = _describe(task, partial, packed, lost, encoded)
@@ -134,13 +134,13 @@ def _copy(stored: StoredVideo) -> EncodedSample | None:
     return EncodedSample(mp4, document["frame_count"], frames)
 
 
-def _members(plan: SamplePlan, video: EncodedSample) -> dict[str, Any]:
-    return {
-        "__key__": plan.sample_id,
-        "mp4": video.mp4,
-        "txt": plan.caption.encode(),
-        "json": sample_document(plan, video),
-    }
+def _add_members(archive: tarfile.TarFile, plan: SamplePlan, video: EncodedSample) -> None:
+    """Tell of nothing but the sample: a `TarInfo` has no time, owner or machine of its own."""
+    data = (sample_document(plan, video), video.mp4, plan.caption.encode())
+    for kind, content in zip(MEMBERS, data, strict=True):
+        member = tarfile.TarInfo(f"{plan.sample_id}.{kind}")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
 
 
 def _lost(plan: SamplePlan, error: FilmError | EncodeError) -> dict[str, Any]:
@@ -202,16 +202,23 @@ def check_video(mp4: bytes, sample_id: str, frame_count: int, size: tuple[int, i
 
     Raises:
         EncodeError: naming the sample and the disagreement.
+        DatasetError: it cannot be opened as a loader does, or not decoded.
     """
     video = PackedVideo(mp4)
     if len(video) != frame_count:
         raise EncodeError(f"{sample_id}: {len(video)} frames in the mp4, {frame_count} declared")
     if round(video.fps, 3) != PACKED_RATE:
         raise EncodeError(f"{sample_id}: {video.fps} frames per second, not {PACKED_RATE}")
-    for index in range(frame_count):
-        height, width = video.frames([index]).shape[1:3]
-        if (width, height) != size:
-            raise EncodeError(f"{sample_id}: frame {index} is {width}x{height}, not {size}")
+    decoded = 0
+    for frame in read_through(mp4):
+        if (frame.width, frame.height) != size or frame.format.name != "yuv420p":
+            raise EncodeError(f"{sample_id}: frame {decoded} is {frame}, not {size} and 4:2:0")
+        shown_at = None if frame.pts is None else frame.pts * (frame.time_base or 0)
+        if shown_at != Fraction(decoded, PACKED_RATE):
+            raise EncodeError(f"{sample_id}: frame {decoded} is shown at {shown_at} s")
+        decoded += 1
+    if decoded != frame_count:
+        raise EncodeError(f"{sample_id}: {decoded} of {frame_count} frames can be decoded")
 
 
 def _sample_row(

@@ -150,8 +150,13 @@ class FilmWriter:
         picture = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
         self.write(self._planar.convert(picture), pts)
 
-    def write(self, frame: VideoFrame, pts: int | None = None) -> None:
+    def write(self, frame: VideoFrame, pts: int | None = None, *, key: bool = False) -> None:
         """Encode one 4:2:0 frame of the writer's size.
+
+        Args:
+            frame: the picture.
+            pts: when it is shown, in `time_base`; by default it follows the frame before.
+            key: make it a keyframe that nothing after it reaches beyond (IDR), whatever the GOP.
 
         Raises:
             ValueError: another size or pixel format, which the encoder would scale in silence.
@@ -164,7 +169,8 @@ class FilmWriter:
             )
         frame.pts = self.frames if pts is None else pts
         frame.time_base = self._time_base
-        frame.pict_type = PictureType.NONE  # else the encoder repeats the source's choice
+        # Never the source's own choice, which the encoder would repeat.
+        frame.pict_type = PictureType.I if key else PictureType.NONE
         try:
             self._container.mux(self._stream.encode(frame))
         except (av.error.FFmpegError, ValueError) as error:

@@ -20,6 +20,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from curation.errors import FilmError
+from curation.video import promised
 from curation.video.colour import ColourSpace, ColourTags, colour_space_of, is_hdr
 from curation.video.decode import MAX_PIXELS, Decoded, DecodeLog, decode_stream, prepare
 from curation.video.deinterlace import deinterlaced
@@ -57,8 +58,10 @@ class FilmInfo:
     nominal_fps: Fraction
     declared_frames: int | None
     declared_seconds: float | None
+    declared_end: float | None
+    """When the last frame is over by the container's account, in seconds of the film's clock."""
     truncated: bool
-    """The container's index names bytes beyond the end of the file."""
+    """The container names bytes beyond the end of the file."""
     interlaced: bool
     """The first frame is. Later frames are deinterlaced by their own flags."""
     colour: ColourSpace
@@ -276,9 +279,6 @@ def _inspect(container: InputContainer, path: Path) -> FilmInfo:
     colour = colour_space_of(first, declared_colour)
     Planar(first.width, first.height, colour).convert(first)
     assert stream.time_base is not None  # every stream that decodes has one
-    seconds = None if stream.duration is None else float(stream.duration * stream.time_base)
-    if seconds is None and container.duration is not None:
-        seconds = container.duration / av.time_base
     rotation, mirrored = orientation_of(first)
     return FilmInfo(
         container=container.format.name,
@@ -291,9 +291,10 @@ def _inspect(container: InputContainer, path: Path) -> FilmInfo:
         rotation=rotation,
         time_base=stream.time_base,
         nominal_fps=stream.average_rate or stream.guessed_rate or Fraction(24),
-        declared_frames=_declared_frames(container, stream),
-        declared_seconds=seconds,
-        truncated=_index_beyond_end(stream, path),
+        declared_frames=promised.declared_frames(container, stream),
+        declared_seconds=promised.declared_seconds(container, stream),
+        declared_end=promised.declared_end(container, stream),
+        truncated=promised.is_cut_off(container, stream, path),
         interlaced=bool(first.interlaced_frame),
         colour=colour,
         mirrored=mirrored,
@@ -317,18 +318,3 @@ def _sane_aspect(aspect: Fraction | None) -> Fraction:
     if aspect is None or not Fraction(1, 4) <= aspect <= 4:
         return Fraction(1)
     return Fraction(aspect)
-
-
-def _declared_frames(container: InputContainer, stream: VideoStream) -> int | None:
-    """Frames that the container promises, those left out that its edit list hides.
-
-    Only the MP4 family counts frames: AVI counts ticks of its clock, others do not count.
-    """
-    if "mp4" not in container.format.name or not stream.frames:
-        return None
-    return sum(1 for entry in stream.index_entries if not entry.is_discard)
-
-
-def _index_beyond_end(stream: VideoStream, path: Path) -> bool:
-    size = path.stat().st_size
-    return any(entry.pos + entry.size > size for entry in stream.index_entries)

@@ -1,15 +1,18 @@
 """Read the samples that we packed: exact, fast access by index through decord.
 
 decord is for our own H.264 only. Films from outside are never opened with it: its FFmpeg is old and
-follows playlists to other files.
+follows playlists to other files. To read one sample through, PyAV takes two thirds of its time,
+since it leaves the frames as they are coded.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import av
 import decord
 import numpy as np
 import numpy.typing as npt
+from av.video.frame import VideoFrame
 
 from curation.errors import DatasetError
 
@@ -54,3 +57,21 @@ class PackedVideo:
         except decord.DECORDError as error:
             raise DatasetError(f"frames {list(indices)[:4]}… cannot be read: {error}") from error
         return batch
+
+
+def read_through(mp4: bytes) -> Iterator[VideoFrame]:
+    """Decode a packed video from end to end: frames as coded, valid until the next is asked for.
+
+    Raises:
+        DatasetError: bytes that are damaged or no video.
+    """
+    try:
+        with av.open(io.BytesIO(mp4), "r", format="mp4") as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            for frame in container.decode(stream):
+                if frame.is_corrupt:
+                    raise DatasetError(f"the frame at {frame.time} s of a packed video is damaged")
+                yield frame
+    except (av.error.FFmpegError, IndexError) as error:
+        raise DatasetError(f"a packed video cannot be read through: {error}") from error

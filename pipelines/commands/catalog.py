@@ -4,22 +4,17 @@ import dataclasses
 import json
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pyarrow as pa
-import pyarrow.csv as pacsv
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from curation.catalog.datasets import datasets as published_datasets
-from curation.catalog.query import sql as run_sql
-from curation.catalog.store import Catalog
 from pipelines.commands.options import HomeOption, JsonOption
 from pipelines.console import ConsoleProgress, printable_cell
-from pipelines.doctor import examine
-from pipelines.forget import forget
-from pipelines.settings import home_at
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Format(StrEnum):
@@ -32,21 +27,26 @@ class Format(StrEnum):
 
 def datasets_command(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List the published versions."""
-    where = home_at(home)
-    with Catalog.open(where.catalog()) as catalog:
-        rows = published_datasets(catalog)
+    from curation.catalog.datasets import datasets
+    from curation.catalog.store import Catalog
+    from pipelines.settings import home_at
+
+    with Catalog.open(home_at(home).catalog()) as catalog:
+        rows = datasets(catalog)
     out = ConsoleProgress(quiet=as_json).out
     table = Table(
-        "version", "films", "train", "val", "minutes", "MB", "shards", "published", box=None
-    )
+        "version", "films", "train", "val", "single", "multi", "min", "MB", "shards", "published",
+        box=None,
+    )  # fmt: skip
     for row in rows:
         table.add_row(
             f"{row.name}@{row.version}",
             *map(str, (row.films, row.train_samples, row.val_samples)),
+            *map(str, (row.samples - (row.multi_samples or 0), row.multi_samples or 0)),
             f"{row.seconds / 60:.1f}",
             f"{row.bytes / 1e6:.1f}",
             str(row.shards),
-            f"{row.recorded_at:%Y-%m-%d %H:%M}",
+            f"{row.recorded_at:%Y-%m-%d}",
         )
     out.print(table if rows else "no dataset is published yet: tempo curate FOLDER")
     if as_json:
@@ -65,8 +65,12 @@ def sql_command(
 
     Example: [bold]tempo sql "select status, count(*) from videos group by 1"[/bold]
     """
+    from curation.catalog.query import sql
+    from curation.catalog.store import Catalog
+    from pipelines.settings import home_at
+
     with Catalog.open(home_at(home).catalog()) as catalog:
-        result = run_sql(catalog, query)
+        result = sql(catalog, query)
     if form is Format.CSV:
         typer.echo(_csv(result), nl=False)
     elif form is Format.JSON:
@@ -75,9 +79,12 @@ def sql_command(
         _print_rows(result.column_names, result.to_pylist())
 
 
-def _csv(result: pa.Table) -> str:
+def _csv(result: "pa.Table") -> str:
+    import pyarrow as pa
+    import pyarrow.csv
+
     buffer = pa.BufferOutputStream()
-    pacsv.write_csv(result, buffer)
+    pyarrow.csv.write_csv(result, buffer)
     return str(buffer.getvalue().to_pybytes(), "utf-8")
 
 
@@ -91,6 +98,9 @@ def _print_rows(names: list[str], rows: list[dict[str, Any]]) -> None:
 
 def doctor_command(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Say what is present, what is missing, and how to mend it; exit 1 if curation cannot run."""
+    from pipelines.doctor import examine
+    from pipelines.settings import home_at
+
     findings = examine(home_at(home))
     out = ConsoleProgress(quiet=as_json).out
     mark: dict[str, Callable[[str], str]] = {
@@ -120,6 +130,9 @@ def forget_command(
 
     Example: [bold]tempo forget 0a4f… --reason "rights withdrawn"[/bold]
     """
+    from pipelines.forget import forget
+    from pipelines.settings import home_at
+
     outcome = forget(home_at(home), video_id, reason)
     out = ConsoleProgress(quiet=as_json).out
     out.print(

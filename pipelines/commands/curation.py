@@ -3,22 +3,17 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from pipelines.commands.options import HomeOption, JsonOption, SetOption, WorkersOption
 from pipelines.console import ConsoleProgress, print_dataset
-from pipelines.curate import CurateRequest, curate, planned
-from pipelines.demo.films import FILMS
-from pipelines.demo.library import render_library
-from pipelines.engine import LocalEngine
-from pipelines.inputs import list_films
-from pipelines.preview import preview
-from pipelines.recipes.curation import curation_recipe
-from pipelines.settings import home_at, with_overrides
-from pipelines.summary import Yield
+
+if TYPE_CHECKING:
+    from pipelines.dry_run import Plan
+    from pipelines.summary import Yield
 
 
 def demo_command(
@@ -29,11 +24,15 @@ def demo_command(
 
     Example: [bold]tempo demo films/[/bold]
     """
+    from pipelines.demo.films import FILMS
+    from pipelines.demo.library import MANIFEST_FILE, render_library
+
     progress = ConsoleProgress()
     with progress:
         progress.stage("demo", len(FILMS))
         truth = render_library(folder, workers, progress=lambda *_: progress.advance())
     progress.out.print(f"demo library: {len(FILMS)} films in {folder}, their cuts in {truth}")
+    progress.out.print(f"to curate it with its licence: tempo curate {folder / MANIFEST_FILE}")
 
 
 def curate_command(
@@ -58,26 +57,39 @@ def curate_command(
       tempo curate 'archive/**/*.mkv' --set select.motion.min=0.01 --workers 8
       tempo curate manifest.csv --recipe curate_production --dry-run
     """
+    from pipelines.curate import CurateRequest, curate
+    from pipelines.engine import LocalEngine
+    from pipelines.inputs import list_films
+    from pipelines.recipes.curation import curation_recipe
+    from pipelines.settings import home_at, with_overrides
+
     config = with_overrides(curation_recipe(recipe), overrides or [])
     request = CurateRequest(list_films(paths), dataset, config, retry)
     progress = ConsoleProgress(quiet=as_json)
     where = home_at(home)
     if dry_run:
+        from pipelines.dry_run import planned
+
         _print_plan(planned(request, where), progress, as_json)
         return
     with progress:
         summary = curate(request, where, LocalEngine(workers), progress)
     assert summary.dataset is not None
-    print_dataset(progress.out, summary.dataset, summary.report)
+    print_dataset(progress.out, summary.dataset, summary.report, summary.page)
     if as_json:
         typer.echo(json.dumps(summary.document(), sort_keys=True))
 
 
-def _print_plan(plan: dict[str, int], progress: ConsoleProgress, as_json: bool) -> None:
-    for what, count in plan.items():
+def _print_plan(plan: "Plan", progress: ConsoleProgress, as_json: bool) -> None:
+    for what, count in plan.counts.items():
         progress.out.print(f"{count:>8}  {what.replace('_', ' ')}")
+    for file in plan.models:
+        size = f"{(file.bytes or 0) / 1000:,.0f} kB" if file.path else "absent"
+        progress.out.print(f"{size:>14}  {file.what}: {file.path or file.remedy}", markup=False)
+    if not plan.models:
+        progress.out.print("no model is loaded")
     if as_json:
-        typer.echo(json.dumps(plan, sort_keys=True))
+        typer.echo(json.dumps(plan.document(), sort_keys=True))
 
 
 def preview_command(
@@ -90,6 +102,9 @@ def preview_command(
 
     Example: [bold]tempo preview --dataset nature --set select.clarity.min=60[/bold]
     """
+    from pipelines.preview import preview
+    from pipelines.settings import home_at
+
     outcome = preview(home_at(home), dataset, overrides or [])
     out = ConsoleProgress(quiet=as_json).out
     table = Table(box=None, pad_edge=False)
@@ -100,7 +115,15 @@ def preview_command(
         ("kept by its policy", outcome.kept_now),
     ]
     rows += [(f"  would drop: {rule}", loss) for rule, loss in outcome.dropped.items()]
-    for name, part in [*rows, ("would keep", outcome.kept)]:
+    rows.append(("would keep", outcome.kept))
+    if outcome.refined_now.kept != outcome.kept_now or outcome.refined.kept != outcome.kept:
+        rows += [
+            ("without near-duplicates, balanced: now", outcome.refined_now.kept),
+            ("  would drop: near-duplicates", outcome.refined.duplicates),
+            ("  would drop: over a cluster's cap", outcome.refined.over_cap),
+            ("without near-duplicates, balanced: would keep", outcome.refined.kept),
+        ]
+    for name, part in rows:
         table.add_row(name, str(part.clips), f"{part.hours:.4f}")
     out.print(table)
     if as_json:

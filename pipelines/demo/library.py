@@ -1,4 +1,4 @@
-"""Render the demo library: films, captions beside them, and the truth about them.
+"""Render the demo library: films, captions beside them, a manifest, and the truth about them.
 
 Films are independent, so they are rendered in parallel processes, each with one thread. A film is
 written under a temporary name and renamed; only then does it enter ``truth.json``, so that a film
@@ -6,8 +6,10 @@ listed there is complete, and a run that was killed continues where it stopped. 
 same folder waits for the first.
 """
 
+import csv
 import dataclasses
 import hashlib
+import io
 import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +25,8 @@ from pipelines.demo.timeline import Film, frame_count, pictures, timestamps
 from pipelines.demo.truth import LICENCE, FilmTruth, film_truth
 
 TRUTH_FILE = "truth.json"
+MANIFEST_FILE = "manifest.csv"
+"""For `tempo curate` instead of the folder: with it the licence reaches the samples."""
 _ENCODING = EncodeSettings(crf=18, preset="veryfast", gop=48)
 
 Progress = Callable[[int, int, str], None]
@@ -71,13 +75,13 @@ def render_library(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         whole = _kept(folder, films)
-        _write_truth(folder, films, whole)
+        _write_records(folder, films, whole)
         for count, name in enumerate(whole, start=1):
             _tell(progress, count, len(films), name)
         missing = [film for film in films if film.name not in whole]
         for name, sha256 in _rendered(folder, missing, workers):
             whole[name] = sha256
-            _write_truth(folder, films, whole)
+            _write_records(folder, films, whole)
             _tell(progress, len(whole), len(films), name)
     return folder / TRUTH_FILE
 
@@ -170,20 +174,27 @@ def _recorded(folder: Path, films: Sequence[Film]) -> tuple[str, dict[str, str]]
         ) from error
 
 
-def _write_truth(folder: Path, films: Sequence[Film], whole: dict[str, str]) -> None:
-    """Record the films that are there, replacing the file in one step."""
+def _write_records(folder: Path, films: Sequence[Film], whole: dict[str, str]) -> None:
+    """Write the manifest and the truth of the films that are there."""
+    there = [(film_truth(film), whole[film.name]) for film in films if film.name in whole]
+    rows = io.StringIO(newline="")
+    table = csv.writer(rows, lineterminator="\n")
+    table.writerow(("uri", "licence", "caption"))
+    table.writerows((truth.file, truth.licence, truth.caption) for truth, _ in there)
+    _replace(folder / MANIFEST_FILE, rows.getvalue())
     record = {
         "version": library_version(),
         "licence": LICENCE,
-        "films": [
-            dataclasses.asdict(film_truth(film)) | {"sha256": whole[film.name]}
-            for film in films
-            if film.name in whole
-        ],
+        "films": [dataclasses.asdict(truth) | {"sha256": sha256} for truth, sha256 in there],
     }
-    partial = folder / f".{TRUTH_FILE}.partial"
-    partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(folder / TRUTH_FILE)
+    _replace(folder / TRUTH_FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a text file in one step."""
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
 
 
 def _sha256(file: Path) -> str:

@@ -4,11 +4,9 @@ A file whose size and modification time are those of its row in `sources` is not
 """
 
 import dataclasses
-import errno
 from collections.abc import Iterable
 from pathlib import Path
 
-from curation.errors import CurationError
 from curation.records import SourceRow, digest, now, video_id_of
 from pipelines.crew import Limits
 from pipelines.engine import Done, Stage
@@ -17,7 +15,6 @@ from pipelines.job import Job
 
 _HASH_LIMITS = Limits(timeout_seconds=6 * 3600.0, memory_bytes=2 << 30)
 _COMMIT_EVERY = 10_000
-FULL_OR_READ_ONLY = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ def _identified(
             yield film, before if unchanged else row
         else:
             to_hash.append((film, row))
-    stage = Stage("identify", setup=_nothing, run=_hash, limits=_HASH_LIMITS)
+    stage = Stage.stateless("identify", _hash, _HASH_LIMITS)
     for outcome in job.engine.map(stage, to_hash):
         film, row = outcome.item
         video_id = outcome.value if isinstance(outcome, Done) else None
@@ -147,22 +144,5 @@ def _unreadable(film: FilmInput, row: SourceRow) -> str | None:
     return "unreadable"
 
 
-def _nothing() -> None:
-    """Hashing needs no state."""
-
-
-def _hash(_: None, item: tuple[FilmInput, SourceRow]) -> str:
+def _hash(item: tuple[FilmInput, SourceRow]) -> str:
     return video_id_of(item[0].path)
-
-
-def refuse_if_full(error: Exception | None) -> None:
-    """A full or read-only disk is nobody's bad film: it ends the run.
-
-    Raises:
-        CurationError: with the system's words.
-    """
-    if isinstance(error, OSError) and error.errno in FULL_OR_READ_ONLY:
-        raise CurationError(
-            f"the home cannot be written to: {error}; free or mount space and run again, "
-            "what is done already is kept"
-        ) from error

@@ -7,23 +7,25 @@ what a kill leaves behind is completed by the next run and never read as whole.
 
 import dataclasses
 import functools
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from curation.derive import DeriveConfig, Derived, derive_film
-from curation.errors import FilmError
+from curation.errors import FilmError, refuse_if_full
 from curation.records import VideoRow, now
 from curation.scan import ScanConfig, scan_film
-from curation.traces import FILM, Traces, trace_folder
+from curation.traces import FILM, Traces, discard_partial, trace_folder
 from pipelines.crew import Limits
 from pipelines.engine import Done, Failed, Stage
 from pipelines.job import Job
-from pipelines.steps.identify import Library, LibraryFilm, refuse_if_full
+from pipelines.steps.identify import Library, LibraryFilm
 
 _BATCH_FILMS = 64
 _BATCH_SECONDS = 20.0
+_LOOK_AHEAD = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,12 +35,13 @@ class IngestConfig:
     Attributes:
         film_seconds: wall time; a decoder that hangs is stopped then.
         film_memory_bytes: resident memory of the worker.
-        decoder_threads: threads that decode one film; films are worked on in parallel anyway.
+        decoder_threads: threads that decode one film; None: one, unless there are fewer films than
+            cores.
     """
 
     film_seconds: float = 4 * 3600.0
     film_memory_bytes: int = 4 << 30
-    decoder_threads: int = 1
+    decoder_threads: int | None = None
 
     def __post_init__(self) -> None:
         if self.film_seconds <= 0:
@@ -47,7 +50,7 @@ class IngestConfig:
             raise ValueError(
                 f"ingest.film_memory_bytes = {self.film_memory_bytes}: give at least 268435456"
             )
-        if self.decoder_threads < 1:
+        if self.decoder_threads is not None and self.decoder_threads < 1:
             raise ValueError(f"ingest.decoder_threads = {self.decoder_threads}: give at least 1")
 
 
@@ -119,22 +122,37 @@ def ingest(
     Raises:
         CurationError: the disk is full or read-only.
     """
-    stage = Stage(
+    threads = config.decoder_threads or decoder_threads(len(work), os.cpu_count() or 1)
+    stage = Stage.stateless(
         "scan",
-        setup=_nothing,
-        run=functools.partial(_work_on, scan, derive, config.decoder_threads, job.run_id),
-        limits=Limits(config.film_seconds, config.film_memory_bytes),
+        functools.partial(_work_on, scan, derive, threads, job.run_id),
+        Limits(config.film_seconds, config.film_memory_bytes),
     )
     scanned = derived = decodes = 0
     job.progress.stage("scan", len(work))
-    for batch in _batches(job, stage, work, scan):
-        job.catalog.append("clips", [row for done in batch for row in done.derived.clips])
-        job.catalog.append("shots", [row for done in batch for row in done.derived.shots])
-        job.catalog.append("videos", [done.video for done in batch])
-        scanned += sum(1 for done in batch if done.decodes)
-        derived += sum(1 for done in batch if done.derived.shots and not done.decodes)
-        decodes += sum(done.decodes for done in batch)
+    try:
+        for batch in _batches(job, stage, work, scan):
+            job.catalog.append("clips", [row for done in batch for row in done.derived.clips])
+            job.catalog.append("shots", [row for done in batch for row in done.derived.shots])
+            job.catalog.append("videos", [done.video for done in batch])
+            scanned += sum(1 for done in batch if done.decodes)
+            derived += sum(1 for done in batch if done.derived.shots and not done.decodes)
+            decodes += sum(done.decodes for done in batch)
+    finally:
+        for film in work:  # workers that were killed, over a limit or with the run, could not
+            discard_partial(film.folder)
     return Ingested(scanned, derived, decodes)
+
+
+def decoder_threads(films: int, cores: int) -> int:
+    """Threads for each film, that no core idles when films are few.
+
+    A film that has cores to itself gets `_LOOK_AHEAD` more than those: each thread holds a decoded
+    frame, and while a sampled one is measured (15 ms) the others go on.
+    """
+    if films >= cores:
+        return 1
+    return cores // max(1, films) + _LOOK_AHEAD
 
 
 def _batches(
@@ -156,12 +174,8 @@ def _batches(
         yield batch
 
 
-def _nothing() -> None:
-    """Scanning needs no state."""
-
-
 def _work_on(
-    scan: ScanConfig, derive: DeriveConfig, threads: int, run_id: str, _: None, work: FilmWork
+    scan: ScanConfig, derive: DeriveConfig, threads: int, run_id: str, work: FilmWork
 ) -> FilmDone:
     """In a worker: scan if need be, then derive."""
     film, video, decodes = work.film, work.scanned, 0

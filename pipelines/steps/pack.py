@@ -14,27 +14,31 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from curation.captioning import tags
 from curation.catalog.datasets import check_name, datasets, publish_dataset
 from curation.components import fingerprint
-from curation.errors import CurationError
+from curation.errors import CurationError, refuse_if_full
+from curation.multishot import MULTI, MultiShotConfig, assemble
 from curation.records import ClipRow, DatasetRow, VideoRow, canonical_json, digest, now
 from curation.shards.document import SampleClip, SamplePlan
 from curation.shards.encoding import ClipSource
 from curation.shards.manifest import MANIFEST, ManifestHead, write_manifest
-from curation.shards.planning import PackConfig, plan_shards, single_shot_samples
+from curation.shards.planning import PackConfig, plan_shards
 from curation.shards.writing import ShardResult, ShardTask, StoredVideo, write_shard
-from curation.splits import SplitConfig, split_of_groups
+from curation.splits import SplitConfig, sides_of_films
 from curation.traces import sync_folder, trace_folder
 from curation.video.geometry import packed_size
 from pipelines.crew import Limits
 from pipelines.engine import Done, Stage
 from pipelines.job import Job
 from pipelines.steps.caption import Caption
-from pipelines.steps.identify import Library, refuse_if_full
+from pipelines.steps.identify import Library
 
 _LIMITS = Limits(timeout_seconds=12 * 3600.0, memory_bytes=6 << 30)
 _BUILDING = ".building-"
+_STRINGS = pa.list_(pa.string())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class DatasetPlan:
     """A version before anything is encoded."""
 
     samples: pa.Table
-    """`plan_shards`' columns, and caption, captioner, licence."""
+    """`plan_shards`' columns, and caption, captioners (one for each clip), licence."""
     pack: PackConfig
     content: str
     """Hash of all that decides the version's bytes."""
@@ -74,30 +78,41 @@ class Published:
 
 def plan_dataset(
     kept: pa.Table,
+    groups: dict[str, str],
     captions: dict[str, Caption],
     origin: Origin,
     split: SplitConfig,
+    multishot: MultiShotConfig,
     pack: PackConfig,
 ) -> DatasetPlan:
     """Assemble samples from kept clips and lay them out in shards. Writes nothing.
 
-    Clips without a caption are left out; the caller has counted them.
+    Clips without a caption are left out, of sequences too; the caller has counted them. Films of
+    one duplicate group (film -> group) are on one side of the split.
 
     Raises:
+        CurationError: no clip has a caption.
         DatasetError: validation is asked for and all clips are of one film.
     """
     captioned = pa.array([clip in captions for clip in kept["clip_id"].to_pylist()], pa.bool_())
     clips = _resized(kept.filter(captioned), pack)
-    sides = split_of_groups(set(clips["video_id"].unique().to_pylist()), split)
-    samples = plan_shards(single_shot_samples(clips, sides), pack)
-    words = [captions[ids[0]] for ids in samples["clip_ids"].to_pylist()]
+    if not clips.num_rows:
+        raise CurationError(
+            f"none of {kept.num_rows} kept clips has a caption; give words beside the films, or "
+            "let --set captioners=sidecar,describe describe the rest"
+        )
+    films = clips["video_id"].unique().to_pylist()
+    sides = sides_of_films({film: groups[film] for film in films}, split)
+    samples = plan_shards(assemble(clips, sides, multishot), pack)
+    words = [[captions[clip] for clip in ids] for ids in samples["clip_ids"].to_pylist()]
     licence = dict(zip(clips["clip_id"].to_pylist(), clips["licence"].to_pylist(), strict=True))
-    for name, values in (
-        ("caption", [word.text for word in words]),
-        ("captioner", [word.captioner for word in words]),
-        ("licence", [licence[ids[0]] for ids in samples["clip_ids"].to_pylist()]),
+    for name, values, kind in (
+        ("caption", [tags.join([word.text for word in said]) for said in words], pa.string()),
+        ("captioners", [[word.captioner for word in said] for said in words], _STRINGS),
+        # The clips of a sample are of one film, and so of one licence.
+        ("licence", [licence[ids[0]] for ids in samples["clip_ids"].to_pylist()], pa.string()),
     ):
-        samples = samples.append_column(name, pa.array(values, pa.string()))
+        samples = samples.append_column(name, pa.array(values, kind))
     return DatasetPlan(samples, pack, _content(samples, origin))
 
 
@@ -124,7 +139,7 @@ def _resized(clips: pa.Table, pack: PackConfig) -> pa.Table:
 
 def _content(samples: pa.Table, origin: Origin) -> str:
     hasher = hashlib.sha256()
-    for name in ("sample_id", "shard", "caption", "captioner", "licence", "width", "height"):
+    for name in ("sample_id", "shard", "caption", "captioners", "licence", "width", "height"):
         hasher.update("\0".join(map(str, samples[name].to_pylist())).encode())
     identity = {"config": origin.config, "fingerprints": origin.fingerprints}
     return digest("content", hasher.hexdigest(), canonical_json(identity))
@@ -157,7 +172,11 @@ def pack_dataset(
     publish_id = _publish_id(origin, plan, chain[-1])
     building = _workshop(root, publish_id)
     tasks = _shard_tasks(job, library, plan, clips, origin, building, publish_id)
-    results = _write_shards(job, tasks, len(plan.samples["shard"].unique()))
+    try:
+        results = _write_shards(job, tasks, len(plan.samples["shard"].unique()))
+    finally:
+        for partial in building.glob(".*.partial"):  # of workers that were killed
+            partial.unlink()
     return _publish(job, library, origin, building, publish_id, results)
 
 
@@ -202,7 +221,7 @@ def _shard_tasks(
     }
     stored = _stored_videos(job, origin)
     for name in plan.samples["shard"].unique().to_pylist():
-        rows = plan.samples.filter(pa.compute.equal(plan.samples["shard"], name)).to_pylist()
+        rows = plan.samples.filter(pc.equal(plan.samples["shard"], name)).to_pylist()
         yield ShardTask(
             name=name,
             folder=folder,
@@ -230,10 +249,11 @@ def _sample_plan(
     traces = trace_folder(job.home.films, film.video_id, origin.fingerprints["scan"])
     video = videos[film.video_id]
     parts = []
-    for clip_id in row["clip_ids"]:
+    said = zip(tags.split(row["caption"]), row["captioners"], strict=True)
+    for clip_id, (caption, captioner) in zip(row["clip_ids"], said, strict=True):
         clip = clips[clip_id]
         source = ClipSource(clip_id, video, film.path, traces, clip.start_frame, clip.end_frame)
-        parts.append(SampleClip(source, clip, row["caption"], row["captioner"]))
+        parts.append(SampleClip(source, clip, caption, captioner))
     return SamplePlan(
         sample_id=row["sample_id"],
         kind=row["kind"],
@@ -272,7 +292,7 @@ def _stored_videos(job: Job, origin: Origin) -> dict[str, StoredVideo]:
 
 
 def _write_shards(job: Job, tasks: Iterator[ShardTask], count: int) -> list[ShardResult]:
-    stage = Stage("pack", setup=_nothing, run=_write, limits=_LIMITS)
+    stage = Stage.stateless("pack", write_shard, _LIMITS)
     job.progress.stage("pack", count)
     results = []
     for outcome in job.engine.map(stage, tasks):
@@ -286,14 +306,6 @@ def _write_shards(job: Job, tasks: Iterator[ShardTask], count: int) -> list[Shar
             "run again: finished shards are kept"
         )
     return sorted(results, key=lambda result: result.name)
-
-
-def _nothing() -> None:
-    """Packing needs no state."""
-
-
-def _write(_: None, task: ShardTask) -> ShardResult:
-    return write_shard(task)
 
 
 def _publish(
@@ -330,6 +342,7 @@ def _publish(
         samples=len(samples),
         train_samples=sum(sample.split == "train" for sample in samples),
         val_samples=sum(sample.split == "val" for sample in samples),
+        multi_samples=sum(sample.kind == MULTI for sample in samples),
         shards=len(shards),
         seconds=sum(shard.seconds for shard in shards),
         bytes=sum(shard.bytes for shard in shards),
@@ -338,7 +351,14 @@ def _publish(
         recorded_at=now(),
     )
     place = _Place(building)
-    version = publish_dataset(job.catalog, row, samples, shards, place)
+    try:
+        version = publish_dataset(job.catalog, row, samples, shards, place)
+    except CurationError:
+        if not job.catalog.rows(
+            DatasetRow, {"publish_id": publish_id}
+        ):  # the append has not landed
+            place.folder.rename(building)
+        raise
     _tidy(building.parent)
     return Published(
         version=version,

@@ -23,6 +23,8 @@ _PLAIN: dict[object, object] = {
     bool: True,
     dt.datetime: EPOCH,
     list[str]: ["b", "a"],
+    list[int]: [3, 1],
+    list[float]: [0.25, -1.5],
 }
 
 

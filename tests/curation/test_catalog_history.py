@@ -92,7 +92,7 @@ def test_forgetting_while_another_writes(
         if next(interruptions, False):
             with Catalog.open(CatalogSettings(tmp_path)) as other:
                 other.append("captions", [caption("other")])
-        return real(self, *arguments)  # type: ignore[arg-type]
+        return real(self, *arguments)  # type: ignore[arg-type]  # handed on, whatever they are
 
     monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
     forget_history(catalog, "captions")

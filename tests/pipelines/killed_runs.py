@@ -41,8 +41,8 @@ def die_after_new_step(seen: set[str], report: int) -> None:
             os.write(report, step.encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Path.rename = dying_rename  # type: ignore[method-assign,assignment]
-    Catalog.commit = dying_commit  # type: ignore[method-assign]
+    Path.rename = dying_rename  # type: ignore[method-assign,assignment]  # what this is for
+    Catalog.commit = dying_commit  # type: ignore[method-assign]  # as above
 
 
 def main(home: Path, films: Path) -> int:

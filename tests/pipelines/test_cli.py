@@ -73,7 +73,7 @@ def test_datasets_and_preview(home: Path) -> None:
 def test_preview_refuses_what_it_cannot_foresee(home: Path) -> None:
     done = tempo("preview", "--dataset", "tiny", "--home", str(home), "--set", "scan.x=1")
     assert done.returncode == 1
-    assert "thresholds only" in done.stderr
+    assert "only thresholds and set-level steps" in done.stderr
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
@@ -109,7 +109,9 @@ def test_dry_run_makes_nothing(tmp_path: Path) -> None:
     films = render(tmp_path / "films")
     home = tmp_path / "home"
     done = tempo("curate", str(films), "--home", str(home), "--dry-run", "--json")
-    assert json.loads(done.stdout) == {"files": 3, "unhashed_files": 3, "films_to_scan": 3}
+    assert json.loads(done.stdout) == {
+        "files": 3, "unhashed_files": 3, "films_to_scan": 3, "models": [],
+    }  # fmt: skip
     assert not home.exists()
 
 

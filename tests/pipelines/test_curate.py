@@ -29,9 +29,12 @@ from tests.pipelines.tiny_library import (
     request,
 )
 
+SINGLE_SHOT_ONLY = "multishot.share=0"  # sequences: test_multishot_samples.py
+
 
 def run(films: Path, home: Home, *assignments: str) -> Summary:
-    return curate(request(films, *assignments), home, SerialEngine(), Silence())
+    asked = request(films, SINGLE_SHOT_ONLY, *assignments)
+    return curate(asked, home, SerialEngine(), Silence())
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +183,7 @@ def test_workers_give_the_same_bytes_as_one_process(
     films: Path, home: Home, tmp_path: Path
 ) -> None:
     other = Home(tmp_path / "home")
-    curate(request(films), other, LocalEngine(2), Silence())
+    curate(request(films, SINGLE_SHOT_ONLY), other, LocalEngine(2), Silence())
     first = {k: v for k, v in published_files(home).items() if k.startswith("1/")}
     assert published_files(other) == first
 
@@ -252,6 +255,9 @@ def test_forgotten_film_is_purged_and_barred(films: Path, tmp_path: Path) -> Non
     assert outcome.versions == ["tiny@1"]
     assert (outcome.captions > 0, outcome.files) == (True, 4)
     assert not list(home.films.glob(f"*/{video_id}-*"))
+    with Catalog.open(home.catalog()) as catalog:
+        assert not catalog.read("scores", {"video_id": video_id}, ["clip_id"]).num_rows
+        assert catalog.read("scores", columns=["clip_id"]).num_rows
     summary = run(films, home)
     assert (summary.films, summary.taken_down, summary.decodes) == (2, 1, 0)
     with Catalog.open(home.catalog()) as catalog:
@@ -276,7 +282,7 @@ def test_film_that_vanishes_before_packing_costs_its_samples_only(
     for name in SHOTS:
         (library / name).write_bytes((films / name).read_bytes())
     home = Home(tmp_path / "home")
-    asked = request(library)
+    asked = request(library, SINGLE_SHOT_ONLY)
 
     class Thief(Silence):
         def stage(self, name: str, total: int) -> None:  # noqa: ARG002 - the protocol's

@@ -16,10 +16,11 @@ import pytest
 from curation.video.film import Film as DecodedFilm
 from pipelines.demo.canvas import F32, U8, Size
 from pipelines.demo.films import FILMS
-from pipelines.demo.library import TRUTH_FILE, library_truth, render_library
+from pipelines.demo.library import MANIFEST_FILE, TRUTH_FILE, library_truth, render_library
 from pipelines.demo.scenes import farm, table, town
 from pipelines.demo.timeline import Event, Film, Take
 from pipelines.demo.truth import FilmTruth, film_truth
+from pipelines.inputs import list_films
 
 GOOD = [(film, take) for film in FILMS for take in film.takes if take.purpose == "keep"]
 SCENES = {take.scene_name: (film.content, take) for film in FILMS for take in film.takes}
@@ -186,14 +187,22 @@ def test_truth_and_captions_lie_beside_the_films(library: Path) -> None:
         assert entry == json.loads(json.dumps(dataclasses.asdict(film_truth(film))))
         assert sha256 == hashlib.sha256((library / entry["file"]).read_bytes()).hexdigest()
     visible = {path.name for path in library.iterdir() if not path.name.startswith(".")}
-    assert visible == {"short.mp4", "short.txt", "irregular.mp4", TRUTH_FILE}
+    assert visible == {"short.mp4", "short.txt", "irregular.mp4", TRUTH_FILE, MANIFEST_FILE}
     caption = (library / "short.txt").read_text(encoding="utf-8")
     assert caption.strip() == STILL_AND_MOVING.caption
 
 
+def test_the_manifest_brings_captions_and_licence_to_a_curation(library: Path) -> None:
+    irregular, short = list_films([str(library / MANIFEST_FILE)])
+    assert (irregular.path.name, irregular.caption) == ("irregular.mp4", None)
+    assert (short.path.name, short.caption) == ("short.mp4", STILL_AND_MOVING.caption)
+    assert {irregular.licence, short.licence} == {"CC0-1.0"}
+    assert [film.path for film in list_films([str(library)])] == [irregular.path, short.path]
+
+
 def test_the_same_bytes_come_out_of_one_process_and_of_two(library: Path, tmp_path: Path) -> None:
     render_library(tmp_path, 1, films=SMALL)
-    for name in ("short.mp4", "irregular.mp4", "short.txt", TRUTH_FILE):
+    for name in ("short.mp4", "irregular.mp4", "short.txt", TRUTH_FILE, MANIFEST_FILE):
         assert (tmp_path / name).read_bytes() == (library / name).read_bytes()
 
 
@@ -256,7 +265,7 @@ def test_a_film_that_fails_leaves_the_finished_ones_and_no_trace(tmp_path: Path)
     truth = json.loads((tmp_path / TRUTH_FILE).read_text(encoding="utf-8"))
     assert [film["file"] for film in truth["films"]] == ["first.mp4"]
     assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {
-        "first.mp4", "first.txt", TRUTH_FILE,
+        "first.mp4", "first.txt", TRUTH_FILE, MANIFEST_FILE,
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The engine against real crashes: signals, exits, hangs, memory, and a parent that is killed."""
 
 import contextlib
+import dataclasses
 import functools
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -298,9 +300,10 @@ def test_prints_of_a_stage_stay_out_of_stdout(capfd: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("wrong", [{"timeout_seconds": 0.0}, {"memory_bytes": -1}, {"threads": 0}])
-def test_impossible_limits_are_refused(wrong: dict[str, float]) -> None:
+def test_impossible_limits_are_refused(wrong: dict[str, Any]) -> None:
+    limits = Limits(timeout_seconds=1.0, memory_bytes=1)
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Limits(**{"timeout_seconds": 1.0, "memory_bytes": 1} | wrong)  # type: ignore[arg-type]
+        dataclasses.replace(limits, **wrong)
 
 
 def test_an_engine_needs_a_worker() -> None:

@@ -48,8 +48,9 @@ def test_name_that_is_not_utf8_gets_a_printable_uri(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_manifest_carries_captions_and_licences(tmp_path: Path, kind: str) -> None:
+    caption = 'a "quoted", <b>odd</b>\ncaption'
     rows = [
-        {"uri": "b.mp4", "caption": 'a "quoted", <b>odd</b>\ncaption', "licence": "CC0-1.0"},
+        {"uri": "b.mp4", "caption": caption, "licence": "CC0-1.0"},
         {"uri": str(tmp_path / "a.mp4"), "caption": None, "licence": None},
     ]
     manifest = tmp_path / f"films.{kind}"
@@ -58,13 +59,13 @@ def test_manifest_carries_captions_and_licences(tmp_path: Path, kind: str) -> No
     elif kind == "jsonl":
         manifest.write_text("\n".join(map(json.dumps, rows)))
     else:
-        quoted = rows[0]["caption"].replace('"', '""')  # type: ignore[union-attr]
+        quoted = caption.replace('"', '""')
         manifest.write_text(f'uri,caption,licence\nb.mp4,"{quoted}",CC0-1.0\n{tmp_path}/a.mp4,,\n')
     first, second = list_films([str(manifest)])
     assert (first.path, first.caption, first.licence) == (tmp_path / "a.mp4", None, None)
     assert (second.path, second.caption, second.licence) == (
         tmp_path / "b.mp4",
-        rows[0]["caption"],
+        caption,
         "CC0-1.0",
     )
 

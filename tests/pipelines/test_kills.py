@@ -39,7 +39,7 @@ def test_killed_after_every_lasting_step(films: Path, undisturbed: Home, tmp_pat
         timeout=540,
     )
     steps = runs.stdout.split("\n")
-    for step in ("sources", "clips", "shots", "videos", "captions", "samples", "shards"):
+    for step in ("sources", "clips", "shots", "videos", "scores", "captions", "samples", "shards"):
         assert f"commit {step}" in steps, runs.stdout + runs.stderr
     # Tags and reports come after the version is real, so the run after `datasets` finds it done.
     for step in ("commit datasets", "rename manifest.json", "rename train-000000.tar", "rename 1"):

@@ -24,7 +24,7 @@ def request(folder: Path, given: str | None = None, start: float = 0.0) -> Capti
 
 
 def said(folder: Path, **fields: Any) -> tuple[str | None, str | None, str | None]:
-    answer = SidecarCaptioner().caption(request(folder, **fields))
+    (answer,) = SidecarCaptioner().caption([request(folder, **fields)])
     assert answer.clip_id == "c" * 32
     return answer.caption, answer.reason, answer.source
 
@@ -76,7 +76,7 @@ def test_edited_sidecar_is_another_caption(tmp_path: Path) -> None:
     answers = []
     for words in ("before", "after"):
         (tmp_path / "beach.txt").write_text(words)
-        answers.append(SidecarCaptioner().caption(request(tmp_path)))
+        answers += SidecarCaptioner().caption([request(tmp_path)])
     assert answers[0].fingerprint != answers[1].fingerprint
 
 

@@ -33,15 +33,13 @@ DIAGONAL = math.hypot(WIDTH, HEIGHT)
 METER = MotionMeter()
 
 
-def scene(x: F64, y: F64, number: int = 0) -> F64:
-    """Grey levels at these places (heights), around 128; another scene for each number."""
+def waves(number: int) -> tuple[F64, F64]:
+    """The waves that a scene is made of: wave vectors [14, 2] (radians a height) and phases."""
     generator = np.random.default_rng(number)
-    total = np.zeros(np.broadcast(x, y).shape)
-    for wavelength in np.geomspace(0.06, 0.5, 14):
-        angle, phase = generator.uniform(0, 2 * np.pi, 2)
-        along = x * np.cos(angle) + y * np.sin(angle)
-        total += np.sin(2 * np.pi * along / wavelength + phase)
-    return 128 + 22 * total
+    wavelengths = np.geomspace(0.06, 0.5, 14)
+    angles, phases = generator.uniform(0, 2 * np.pi, (14, 2)).T
+    lengths = 2 * np.pi / wavelengths
+    return np.stack((lengths * np.cos(angles), lengths * np.sin(angles)), 1), phases
 
 
 def shot(
@@ -51,15 +49,19 @@ def shot(
     number: int = 0,
     gain: float = 1.0,
 ) -> U8:
-    """A picture of a scene that a transform (2 x 3, about the centre, pixels) has moved."""
+    """A picture of a scene that a transform (2 x 3, about the centre, pixels) has moved.
+
+    A moved wave is a wave, and sin(p + q) = sin p cos q + cos p sin q makes a picture of it out of
+    what its rows and what its columns contribute: a product of small matrices, not a million sines.
+    """
     width, height = size
     matrix = np.asarray(transform, np.float64)
-    x, y = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
-    back = np.linalg.inv(matrix[:, :2])
-    x, y = x - matrix[0, 2], y - matrix[1, 2]
-    came_from = back[0, 0] * x + back[0, 1] * y, back[1, 0] * x + back[1, 1] * y
-    values = gain * scene(came_from[0] / height, came_from[1] / height, number)
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    vectors, phases = waves(number)
+    across, down = (vectors @ np.linalg.inv(matrix[:, :2]) / height).T[:, :, None]
+    p = across * (np.arange(width) - (width - 1) / 2 - matrix[0, 2]) + phases[:, None]
+    q = down * (np.arange(height) - (height - 1) / 2 - matrix[1, 2])
+    total: F64 = np.cos(q).T @ np.sin(p) + np.sin(q).T @ np.cos(p)
+    return np.clip(np.rint(gain * (128 + 22 * total)), 0, 255).astype(np.uint8)
 
 
 def moved(dx: float, dy: float) -> npt.ArrayLike:

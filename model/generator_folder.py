@@ -1,0 +1,254 @@
+"""A folder that holds everything that generation needs, in the layout of diffusers' pipelines.
+
+`transformer/` holds the network; `tempo.json` names codec and text encoder with their parameters,
+and where their weights are: in the folder itself (`vae/`, `text_encoder/`, `tokenizer/`), in
+another one (10 GB need not be copied into every checkpoint), or nowhere, for those that have none.
+A released Wan folder has a `model_index.json` instead, and loads too. Nothing is guessed: a folder
+with neither is refused.
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import torch
+
+from model.codec import LatentCodec, WanCodec
+from model.dct import Coefficient, DctCodec, Layout
+from model.dit import MultiMaskDiT
+from model.errors import CheckpointError
+from model.generation import TreeGenerator
+from model.lora import load_lora
+from model.presets import DiTConfig
+from model.text import ByteEncoder, CachedTextEncoder, TextEncoder, Umt5Encoder
+
+DESCRIPTION = "tempo.json"
+_FORMAT = 1
+_WAN_INDEX = "model_index.json"
+_NETWORK = "transformer"
+_SECOND_EXPERT = "transformer_2"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CodecSpec:
+    """Which codec the network was trained on.
+
+    Attributes:
+        kind: "wan" (an autoencoder) or "dct" (no weights).
+        source: of "wan": the folder, or name on the hub, that has `vae/`; None: the checkpoint.
+        layout: of "dct": kept coefficients where they are not the standard ones.
+    """
+
+    kind: Literal["wan", "dct"]
+    source: str | None = None
+    layout: Layout | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "dct" and self.source is not None:
+            raise ValueError(f"source={self.source!r}: the dct codec has no weights; leave it out")
+        if self.kind == "wan" and self.layout is not None:
+            raise ValueError("layout: only the dct codec has one; leave it out")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TextSpec:
+    """Which text encoder the network was trained with.
+
+    Attributes:
+        kind: "umt5" or "bytes" (no weights).
+        source: of "umt5": the folder, or name on the hub, that has `text_encoder/` and
+            `tokenizer/`; None: the checkpoint.
+        length: tokens.
+        width: of "bytes": channels of a token.
+    """
+
+    kind: Literal["umt5", "bytes"]
+    source: str | None = None
+    length: int = 512
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "bytes" and (self.source is not None or self.width is None):
+            raise ValueError("text encoder 'bytes': name its width, and no source")
+        if self.length < 1:
+            raise ValueError(f"length={self.length}: must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GeneratorSpec:
+    """What stands beside the network."""
+
+    codec: CodecSpec
+    text: TextSpec
+
+
+WAN = GeneratorSpec(CodecSpec("wan"), TextSpec("umt5"))
+"""What a released Wan folder holds."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Adapter:
+    """A low-rank adapter to fuse into the network."""
+
+    file: Path
+    weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loading:
+    """How a generator is brought into memory.
+
+    Attributes:
+        device: where it works.
+        dtype: of network and text encoder, upstream's float32 islands apart; the autoencoder is
+            float32, as its makers have it.
+        offload: see `TreeGenerator`.
+        tiling: decode and encode pictures in tiles; needed above 480p, and not quite the same.
+        prompt_cache: folder of embeddings that are kept.
+        adapters: fused in this order.
+    """
+
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    offload: bool = False
+    tiling: bool = False
+    prompt_cache: Path | None = None
+    adapters: tuple[Adapter, ...] = ()
+
+
+def save_generator(folder: Path, network: MultiMaskDiT, spec: GeneratorSpec) -> None:
+    """Write a network and what it needs beside it.
+
+    Where a spec names no source for weights, put them there: `codec.vae.save_pretrained(folder /
+    "vae")`, and likewise `text_encoder` and `tokenizer`.
+
+    Args:
+        folder: made if needed. The description is written last: a folder without it is unfinished.
+        network: whole, not sharded.
+        spec: codec and text encoder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    network.save_pretrained(folder / _NETWORK)
+    document = {"format": _FORMAT, **dataclasses.asdict(spec)}
+    unfinished = folder / f".{DESCRIPTION}.{os.getpid()}"
+    unfinished.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(folder / DESCRIPTION)
+
+
+def read_spec(folder: Path) -> GeneratorSpec:
+    """What a folder says that it holds; reads no weights.
+
+    Raises:
+        CheckpointError: no such folder, no description in it, or one of another version.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"checkpoint {folder}: there is no such folder")
+    if not (folder / _NETWORK / "config.json").is_file():
+        raise CheckpointError(
+            f"checkpoint {folder} holds no {_NETWORK}/config.json: name a folder written by "
+            "training, or one in diffusers' layout such as Wan2.2-I2V-A14B-Diffusers"
+        )
+    if not (folder / DESCRIPTION).is_file():
+        if (folder / _WAN_INDEX).is_file():
+            return WAN
+        raise CheckpointError(
+            f"checkpoint {folder} has neither {DESCRIPTION} nor {_WAN_INDEX}, so codec and text "
+            "encoder are unknown; write it with save_generator"
+        )
+    return _parsed(folder / DESCRIPTION)
+
+
+def read_network(folder: Path) -> DiTConfig:
+    """Size of the network in a checked folder; reads no weights.
+
+    Raises:
+        CheckpointError: its config cannot be read.
+    """
+    path = folder / _NETWORK / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known = {f.name: config[f.name] for f in dataclasses.fields(DiTConfig) if f.name in config}
+        return pydantic.TypeAdapter(DiTConfig).validate_python(known)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def _parsed(path: Path) -> GeneratorSpec:
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if document.pop("format") != _FORMAT:
+            raise CheckpointError(f"{path} is of another version of tempomaster; write it again")
+        layout = document["codec"].get("layout")
+        if layout is not None:
+            layout["coefficients"] = [Coefficient(*entry) for entry in layout["coefficients"]]
+        return pydantic.TypeAdapter(GeneratorSpec).validate_python(document)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def warnings_of(folder: Path) -> list[str]:
+    """What may turn out badly with this checkpoint, each with its remedy."""
+    if not (folder / _SECOND_EXPERT).is_dir():
+        return []
+    warning = (
+        f"{folder} holds two experts, and {_NETWORK}/, which is used at all noise levels, was "
+        "released for high noise only: train its first stage before judging pictures"
+    )
+    return [warning]
+
+
+def load_generator(folder: Path, loading: Loading | None = None) -> TreeGenerator:
+    """Load a checkpoint for generation.
+
+    Args:
+        folder: written by `save_generator`, or a released Wan folder.
+        loading: how.
+
+    Raises:
+        CheckpointError: something is missing, or cannot be read.
+    """
+    loading = loading or Loading()
+    spec = read_spec(folder)
+    rest = torch.device("cpu" if loading.offload else loading.device)
+    try:
+        network = MultiMaskDiT.from_pretrained(folder / _NETWORK, torch_dtype=loading.dtype)
+        for number, adapter in enumerate(loading.adapters):
+            load_lora(
+                network, adapter.file, weight=adapter.weight, fuse=True, name=f"adapter_{number}"
+            )
+        codec = _codec(folder, spec.codec, loading)
+        text = _text(folder, spec.text, loading, rest)
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {folder} is incomplete: {error}") from error
+    torch.nn.Module.to(network, rest)
+    return TreeGenerator(network, codec, text, loading.offload, torch.device(loading.device))
+
+
+def _codec(folder: Path, spec: CodecSpec, loading: Loading) -> LatentCodec:
+    if spec.kind == "dct":
+        return DctCodec(spec.layout)
+    codec = WanCodec.load(
+        spec.source or folder, device=loading.device, tiling=loading.tiling, slicing=True
+    )
+    if loading.offload:
+        torch.nn.Module.to(
+            codec.vae, "cpu"
+        )  # its constants stay on the device, where it comes back to work
+    return codec
+
+
+def _text(folder: Path, spec: TextSpec, loading: Loading, rest: torch.device) -> TextEncoder:
+    encoder: TextEncoder
+    if spec.kind == "bytes":
+        assert spec.width is not None
+        encoder = ByteEncoder(width=spec.width, length=spec.length)
+    else:
+        encoder = Umt5Encoder.load(
+            spec.source or folder, length=spec.length, dtype=loading.dtype, device=rest
+        )
+    if loading.prompt_cache is not None:
+        return CachedTextEncoder(encoder, loading.prompt_cache)
+    return encoder

@@ -1,0 +1,241 @@
+"""`tempo generate`: words and pictures in, a film, its contact sheet and its record out."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from pipelines.commands.options import JsonOption
+from pipelines.console import ConsoleProgress
+
+if TYPE_CHECKING:
+    from model.generator_folder import Adapter
+    from model.request import Change
+    from pipelines.generate import Generated, GenerateJob
+
+_GIB = 1 << 30
+
+
+def generate_command(
+    checkpoint: Annotated[Path, typer.Option(help="Folder with transformer/ and tempo.json.")],
+    prompt: Annotated[str, typer.Option(help="What to show.")],
+    out: Annotated[Path, typer.Option(help="The film to write, something.mp4.")],
+    frames: Annotated[
+        int, typer.Option(help="Length at 24 fps; with --video, of what is added.")
+    ] = 121,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT, multiples of 16.")] = "832x480",
+    schedule: Annotated[
+        str, typer.Option(help="Rates and segments of each level.")
+    ] = "f(6,12,24)m(1,2,4)",
+    negative: Annotated[str, typer.Option(help="What guidance leads away from.")] = "",
+    image: Annotated[Path | None, typer.Option(help="Picture of the first frame.")] = None,
+    first: Annotated[Path | None, typer.Option(help="The same as --image.")] = None,
+    last: Annotated[Path | None, typer.Option(help="Picture of the last frame.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Film to continue.")] = None,
+    seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,
+    steps: Annotated[str | None, typer.Option(help="Of each level, e.g. 50,40,30.")] = None,
+    guidance: Annotated[str, typer.Option(help="Scale, one or one a level; 1 is none.")] = "5",
+    shift: Annotated[str, typer.Option(help="Towards noise, one or one a level.")] = "3",
+    solver: Annotated[str, typer.Option(help="unipc or euler.")] = "unipc",
+    paste_given: Annotated[
+        bool, typer.Option("--paste-given", help="Show given pictures, not their likeness.")
+    ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Finish the first seconds first, in a growing film.")
+    ] = False,
+    node_prompt: Annotated[
+        list[str] | None, typer.Option(metavar="ID=TEXT", help="Another prompt for one node.")
+    ] = None,
+    node_seed: Annotated[
+        list[str] | None, typer.Option(metavar="ID=SEED", help="Another seed for one node.")
+    ] = None,
+    lora: Annotated[
+        list[str] | None, typer.Option(metavar="FILE[=WEIGHT]", help="Adapter to fuse.")
+    ] = None,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes, one a device.")] = 1,
+    batch: Annotated[int | None, typer.Option(help="Windows at once.")] = None,
+    memory: Annotated[float, typer.Option(help="GiB for a batch, without --batch.")] = 4.0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or bfloat16.")] = None,
+    offload: Annotated[
+        bool, typer.Option("--offload", help="Parts that rest wait in main memory.")
+    ] = False,
+    tiling: Annotated[
+        bool, typer.Option("--tiling", help="Autoencoder in tiles (large pictures).")
+    ] = False,
+    nodes: Annotated[
+        Path | None, typer.Option(help="Folder of finished nodes; default beside the film.")
+    ] = None,
+    prompt_cache: Annotated[Path | None, typer.Option(help="Folder of embedded prompts.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, show the plan, generate nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Generate a film by a tree of windows, or continue one.
+
+    Started again after a kill, the same command goes on where it was. With another --node-prompt or
+    --node-seed it makes that node and what depends on it anew, and nothing else.
+
+    Examples:
+      tempo generate --checkpoint runs/debug/checkpoint --prompt "a red ball" --size 128x96
+        --out ball.mp4
+      tempo generate --checkpoint DIR --prompt "…" --image first.png --frames 481 --out a.mp4
+      tempo generate --checkpoint DIR --prompt "…" --video a.mp4 --frames 480 --out longer.mp4
+      tempo generate --checkpoint DIR --prompt "…" --frames 481 --out a.mp4 --node-seed 2.1=7
+    """
+    from pipelines.generate import GenerateJob, check
+
+    if image is not None and first is not None:
+        raise ValueError("image, first: they are the same picture; give one of them")
+    width, height = _size(size)
+    device = device or _device()
+    job = GenerateJob(
+        checkpoint=checkpoint,
+        out=out,
+        prompt=prompt,
+        width=width,
+        height=height,
+        frames=frames,
+        schedule=schedule,
+        steps=tuple(int(n) for n in _numbers("steps", steps, whole=True)) if steps else (),
+        guidance=_numbers("guidance", guidance),
+        shift=_numbers("shift", shift),
+        # The type-ignore: the solver's name is checked where it is used.
+        solver=solver,  # type: ignore[arg-type]
+        negative=negative,
+        seed=seed,
+        first=first or image,
+        last=last,
+        video=video,
+        paste_given=paste_given,
+        stream=stream,
+        batch=batch,
+        memory=int(memory * _GIB),
+        ranks=ranks,
+        device=device,
+        dtype=dtype or ("bfloat16" if device == "cuda" else "float32"),
+        offload=offload,
+        tiling=tiling,
+        adapters=tuple(map(_adapter, lora or ())),
+        changes=_changes(node_prompt or [], node_seed or []),
+        nodes=nodes,
+        prompt_cache=prompt_cache,
+    )
+    progress = ConsoleProgress(quiet=as_json)
+    for warning in check(job):
+        progress.out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+    if dry_run:
+        _show_plan(job, progress, as_json=as_json)
+        return
+    from pipelines.generate_ranks import generate
+
+    with progress:
+        made = generate(job, progress)
+    _show(made, progress)
+    if as_json:
+        typer.echo(json.dumps(made.document(), sort_keys=True))
+
+
+def _show_plan(job: "GenerateJob", progress: ConsoleProgress, *, as_json: bool) -> None:
+    from model.tree_cost import plan_cost
+    from model.tree_picture import text_picture
+    from pipelines.generate import network_of, plan_of
+
+    plan = plan_of(job)
+    network, text_length = network_of(job.checkpoint)
+    cost = plan_cost(plan, network, job.height, job.width, text_length)
+    guided = any(level.guidance != 1.0 for level in job.sampling.levels)
+    for line in text_picture(plan, min(progress.out.width, 120)):
+        progress.out.print(line, markup=False)
+    forwards = "two forwards a step" if guided else "one forward a step"
+    operations = cost.operations * (1 + guided)
+    progress.out.print(f"{operations / 1e15:.4g} PFLOPs, {forwards}; nothing was generated")
+    if as_json:
+        document = {"plan": plan.document(), "operations": operations, "cost": _fields(cost)}
+        typer.echo(json.dumps(document, sort_keys=True))
+
+
+def _fields(cost: object) -> object:
+    assert dataclasses.is_dataclass(cost) and not isinstance(cost, type)
+    return dataclasses.asdict(cost)
+
+
+def _show(made: "Generated", progress: ConsoleProgress) -> None:
+    out = progress.out
+    out.print(
+        f"[bold]{made.frames} frames[/bold] in {made.seconds:.1f} s, the first new ones after "
+        f"{made.first_segment_seconds:.1f} s"
+    )
+    for joint in made.joints:
+        drift = max(
+            abs(after - before)
+            for before, after in zip(joint.mean_before, joint.mean_after, strict=True)
+        )
+        out.print(
+            f"  joint at frame {joint.frame}: mean colour moves by {drift:.4f}, "
+            f"pixels by {joint.step:.4f} (usually {joint.usual_step:.4f})"
+        )
+    places = (("film", made.video), ("sheet", made.sheet), ("record", made.record))
+    for what, place in (*places, ("nodes", made.nodes)):
+        out.print(f"  {what:<8} {escape(str(place))}", soft_wrap=True)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if match is None:
+        raise ValueError(f"size={text!r}: write width x height in pixels, e.g. 832x480")
+    return int(match[1]), int(match[2])
+
+
+def _numbers(name: str, text: str, *, whole: bool = False) -> tuple[float, ...]:
+    number = r"\d+" if whole else r"\d+(\.\d+)?"
+    if re.fullmatch(rf"{number}(,{number})*", text) is None:
+        raise ValueError(f"{name}={text!r}: write one number, or one for each level, e.g. 50,40,30")
+    return tuple(float(part) for part in text.split(","))
+
+
+def _adapter(text: str) -> "Adapter":
+    from model.generator_folder import Adapter
+
+    file, separator, weight = text.rpartition("=")
+    if not separator:
+        return Adapter(Path(text))
+    try:
+        return Adapter(Path(file), float(weight))
+    except ValueError as error:
+        raise ValueError(f"lora={text!r}: write FILE or FILE=WEIGHT, e.g. a.safetensors=0.8") from (
+            error
+        )
+
+
+def _changes(prompts: list[str], seeds: list[str]) -> "tuple[tuple[str, Change], ...]":
+    from model.request import Change
+
+    changes: dict[str, Change] = {}
+    for assignment in prompts:
+        name, text = _assignment("node-prompt", assignment)
+        changes[name] = Change(prompt=text)
+    for assignment in seeds:
+        name, text = _assignment("node-seed", assignment)
+        if not text.isdecimal():
+            raise ValueError(f"node-seed={assignment!r}: write ID=SEED, e.g. 2.1=7")
+        changes[name] = dataclasses.replace(changes.get(name, Change()), seed=int(text))
+    return tuple(changes.items())
+
+
+def _assignment(option: str, text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ValueError(f"{option}={text!r}: write ID=VALUE; `tempo plan` shows the ids")
+    return name.strip(), value
