@@ -22,7 +22,7 @@ ifdef VIDEOS
 	.venv/bin/tempo curate "$(VIDEOS)" --recipe curate_offline --home "$(HOME_DIR)" --dataset films --workers $(WORKERS)
 else
 	.venv/bin/tempo demo "$(HOME_DIR)/demo-library"
-	.venv/bin/tempo curate "$(HOME_DIR)/demo-library" --recipe curate_offline --home "$(HOME_DIR)" --dataset demo --workers $(WORKERS)
+	.venv/bin/tempo curate "$(HOME_DIR)/demo-library/manifest.csv" --recipe curate_offline --home "$(HOME_DIR)" --dataset demo --workers $(WORKERS)
 endif
 
 test: $(VENV)  ## run the tests

@@ -9,6 +9,7 @@ same Parquet files with the policy as SQL, which keeps the same clips but neithe
 """
 
 import argparse
+import dataclasses
 import datetime as dt
 import json
 import resource
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -27,7 +29,7 @@ from curation.catalog.schema import TABLES
 from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
 from curation.multishot import MultiShotConfig, assemble
-from curation.records import digest
+from curation.records import VideoRow, digest
 from curation.scan import ScanConfig
 from curation.selection import COLUMNS, SelectionPolicy
 from curation.shards.planning import PackConfig, plan_shards
@@ -111,6 +113,7 @@ def fill(home: Path, clips: int) -> None:
                 index = rows.column_names.index("derive_fingerprint")
                 catalog.append("clips", rows.set_column(index, "derive_fingerprint", made_by))
                 films.update(rows["video_id"].unique().to_pylist())
+        catalog.append("videos", [usable_film(video_id) for video_id in sorted(films)])
     (home / FILMS).write_text(json.dumps(sorted(films)))
     seconds = time.perf_counter() - started
     size = sum(file.stat().st_size for file in home.rglob("*.parquet"))
@@ -118,6 +121,16 @@ def fill(home: Path, clips: int) -> None:
         f"filled: {2 * clips:,} rows in {seconds:.0f} s, making them up included; "
         f"{size / 1e6:,.0f} MB of Parquet"
     )
+
+
+def usable_film(video_id: str) -> VideoRow:
+    """A film that was scanned, and nothing else is said of it."""
+    unsaid: dict[str, Any] = {field.name: None for field in dataclasses.fields(VideoRow)}
+    said = {
+        "video_id": video_id, "scan_fingerprint": SCAN.fingerprint, "uri": "", "status": "ok",
+        "transient": False, "run_id": "", "recorded_at": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    }  # fmt: skip
+    return VideoRow(**unsaid | said)
 
 
 def select_and_plan(home: Path) -> dict[str, float]:

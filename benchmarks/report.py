@@ -72,6 +72,7 @@ def synthetic_version(
         clips=table,
         selection=selection,
         set_aside={},
+        taken_down=frozenset(),
         videos=[video_row(film, number) for number, film in enumerate(films)],
         samples=samples,
         shards=[shard_row(samples)],

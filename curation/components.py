@@ -43,7 +43,7 @@ COMPONENTS = {
         ),
     ),
     "derive": Component(
-        1,
+        2,
         (
             "curation.derive",
             "curation.clips",
@@ -57,7 +57,7 @@ COMPONENTS = {
         ),
     ),
     "pack": Component(
-        1,
+        2,
         (
             "curation.shards.encoding",
             "curation.video.spans",
@@ -78,7 +78,7 @@ COMPONENTS = {
         ),
     ),
     "captioner:sidecar": Component(1, ("curation.captioning.sidecar",)),
-    "captioner:describe": Component(1, ("curation.captioning.describe",)),
+    "captioner:describe": Component(2, ("curation.captioning.describe",)),
     "captioner:endpoint": Component(1, ("curation.captioning.served", *_ASKED)),
     "captioner:local": Component(1, ("curation.captioning.vlm", *_ASKED)),
     "captioner:edited": Component(1, ("curation.captioning.edits",)),

@@ -27,6 +27,9 @@ U8 = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 HASHES, EMBEDDING = "hashes", "embedding"
+COMMON = 256
+"""A frame in more clips than these is a test card or a channel's ident: it tells nothing of whose
+the film is, and comparing all that show it would cost the square of their number."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ class Similar:
 def similar_by_hashes(hashes: FrameHashes, films: I64, config: DuplicateConfig) -> Similar:
     """A clip is held by another when enough of its frames have a near frame there.
 
-    Flat frames count as frames without one, so what is mostly black is held by nothing.
+    Flat frames count as frames without one, so what is mostly black is held by nothing; and so do
+    frames that more than `COMMON` clips show.
 
     Args:
         hashes: of the clips' frames.
@@ -106,6 +110,8 @@ def similar_by_hashes(hashes: FrameHashes, films: I64, config: DuplicateConfig) 
     # One entry for each (pattern, clip), and how many of the clip's frames show the pattern.
     entry, weight = np.unique(pattern.ravel() * clips + hashes.clip, return_counts=True)
     entry_pattern, entry_clip = np.divmod(entry, clips)
+    telling = np.bincount(entry_pattern, minlength=len(patterns))[entry_pattern] <= COMMON
+    entry_pattern, entry_clip, weight = entry_pattern[telling], entry_clip[telling], weight[telling]
     radius = int(config.hash_distance * 8 * hashes.bits.shape[1])
     left, right = _meetings(entry_pattern, close_bits(patterns, radius), len(patterns))
     other = entry_clip[left] != entry_clip[right]

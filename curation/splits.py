@@ -1,7 +1,10 @@
 """Which films are held out for validation: by a hash of the film's duplicate group.
 
-A film, or a transcode of it, is never on both sides. A group keeps its side when the library grows,
-but for the first group that validation needs in order not to be empty.
+A film, or a transcode of it, is never on both sides. A group keeps the side on which one of its
+films stands already in a published version, so nothing moves when the library grows, even when a
+copy comes whose id is lower and that the group is then named after. The trade-off: the split is a
+function of what was published before, too. Where two groups turn out to be one, the films of one of
+them may have to change sides; the side that was published first is kept.
 """
 
 import dataclasses
@@ -30,10 +33,27 @@ class SplitConfig:
             raise ValueError(f"split.val_share = {self.val_share}: give 0 or more, below 1")
 
 
-def split_of_groups(groups: set[str], config: SplitConfig) -> dict[str, str]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a film stands already in the versions of a dataset."""
+
+    since: int
+    """The first version that holds it."""
+    side: str
+    """In the newest version that holds it."""
+
+
+def split_of_groups(
+    groups: set[str], config: SplitConfig, settled: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Assign each group to 'train' or 'val'.
 
-    Both sides get a group when there are two or more.
+    Both sides get a group when there are two or more, one that is not settled if there is any.
+
+    Args:
+        groups: their names.
+        config: how much is held out.
+        settled: groups whose side is known already; the others go by the hash of their name.
 
     Raises:
         DatasetError: validation is asked for and there is only one group.
@@ -49,22 +69,36 @@ def split_of_groups(groups: set[str], config: SplitConfig) -> dict[str, str]:
     drawn = {group: _draw(group, config.seed) for group in groups}
     ordered = sorted(groups, key=lambda group: (drawn[group], group))
     side = {group: "val" if drawn[group] < config.val_share else "train" for group in ordered}
-    side[ordered[0]] = "val"
-    side[ordered[-1]] = "train"
+    side |= settled or {}
+    movable = [group for group in ordered if group not in (settled or {})] or ordered
+    if "val" not in side.values():
+        side[movable[0]] = "val"
+    if "train" not in side.values():
+        side[movable[-1]] = "train"
     return side
 
 
-def sides_of_films(group_of_film: Mapping[str, str], config: SplitConfig) -> dict[str, str]:
+def sides_of_films(
+    group_of_film: Mapping[str, str],
+    config: SplitConfig,
+    earlier: Mapping[str, Standing] | None = None,
+) -> dict[str, str]:
     """Assign each film to 'train' or 'val', films of one duplicate group to the same.
 
     Args:
         group_of_film: film -> the name of its group.
         config: how much is held out.
+        earlier: film -> where it stands already. The film that was published first decides for its
+            group; of several, the one with the lowest id.
 
     Raises:
         DatasetError: validation is asked for and there is only one group.
     """
-    sides = split_of_groups(set(group_of_film.values()), config)
+    known = earlier or {}
+    settled: dict[str, str] = {}
+    for film in sorted(group_of_film.keys() & known.keys(), key=lambda f: (known[f].since, f)):
+        settled.setdefault(group_of_film[film], known[film].side)
+    sides = split_of_groups(set(group_of_film.values()), config, settled)
     return {film: sides[group] for film, group in group_of_film.items()}
 
 

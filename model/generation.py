@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from model.codec import LatentCodec
-from model.conditioning import condition
+from model.conditioning import MASK_CHANNELS, condition
 from model.dit import MultiMaskDiT
 from model.fingerprints import module_fingerprint
 from model.node_store import NodeStore
@@ -73,7 +73,8 @@ class TreeGenerator:
     """What generates: a network, the codec it was trained on, and the encoder of its prompts.
 
     Attributes:
-        network: on its device, in its dtype; set to evaluation mode.
+        network: on its device, in its dtype; one that is being trained may be lent for a sample,
+            and comes back as it was.
         codec: between pixels and latents.
         text: embeds prompts.
         offload: keep network, autoencoder and text encoder on the CPU while they rest. Each then
@@ -88,11 +89,16 @@ class TreeGenerator:
     device: torch.device = dataclasses.field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
-        self.network.requires_grad_(False).eval()
         if self.network.config["text_dim"] != self.text.width:
             raise ValueError(
                 f"the network reads text of width {self.network.config['text_dim']} and the text "
                 f"encoder gives {self.text.width}: use the encoder that it was trained with"
+            )
+        reads, latents = self.network.config["in_channels"], self.codec.geometry.channels
+        if reads != 2 * latents + MASK_CHANNELS:
+            raise ValueError(
+                f"the network reads {reads} channels, and noise, mask and condition are "
+                f"{2 * latents + MASK_CHANNELS}: use an image-to-video network, as Wan2.2-I2V is"
             )
         # Patches of 2 x 2 latents: what a picture's sides must be multiples of.
         assert self.codec.geometry.space * self.network.config["patch_size"][1] == 16
@@ -136,7 +142,9 @@ class TreeGenerator:
 
     def embed(self, prompts: set[str]) -> dict[str, Tensor]:
         """Embed prompts, each by itself: `[L,D]` on the CPU."""
-        with self._working(getattr(self.text, "model", None)):
+        # A cache stands before its encoder.
+        encoder = getattr(self.text, "encoder", self.text)
+        with self._working(getattr(encoder, "model", None)):
             return {prompt: self.text.encode([prompt])[0].cpu() for prompt in sorted(prompts)}
 
     def encode(self, given: Tensor, mask: Tensor) -> Tensor:
@@ -152,14 +160,19 @@ class TreeGenerator:
 
     def denoise(self, windows: list[Window], node: Node, request: Request) -> Tensor:
         """Latents of windows like `node`'s."""
-        with self._working(self.network):
-            return denoise(
-                self.network,
-                windows,
-                steps=node.steps,
-                level=request.level(node),
-                solver=request.sampling.solver,
-            )
+        training = self.network.training
+        self.network.eval()  # no dropout
+        try:
+            with self._working(self.network):
+                return denoise(
+                    self.network,
+                    windows,
+                    steps=node.steps,
+                    level=request.level(node),
+                    solver=request.sampling.solver,
+                )
+        finally:
+            self.network.train(training)
 
     @contextlib.contextmanager
     def _working(self, module: nn.Module | None) -> Iterator[None]:

@@ -223,7 +223,7 @@ def load_generator(folder: Path, loading: Loading | None = None) -> TreeGenerato
         text = _text(folder, spec.text, loading, rest)
     except OSError as error:
         raise CheckpointError(f"checkpoint {folder} is incomplete: {error}") from error
-    torch.nn.Module.to(network, rest)
+    torch.nn.Module.to(network, rest).requires_grad_(False)
     return TreeGenerator(network, codec, text, loading.offload, torch.device(loading.device))
 
 

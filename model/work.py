@@ -23,8 +23,9 @@ class Execution:
 
     Attributes:
         order: "breadth" batches best; "depth" finishes the first seconds soonest.
-        batch: windows denoised at once, at most; None: as many as the memory allows, spread over
-            the ranks. For results that are bit-equal on any number of ranks, name a number.
+        batch: windows denoised at once, at most; None: breadth first as many as the memory allows,
+            spread over the ranks, and depth first one. For results that are bit-equal on any number
+            of ranks, name a number.
         memory: bytes that the activations of a batch may take, where `batch` is None.
     """
 
@@ -74,10 +75,9 @@ def batches(
         by_length = sorted(row, key=lambda node: node.latent_count)
         for latents, alike in itertools.groupby(by_length, key=lambda node: node.latent_count):
             members = tuple(alike)
-            size = execution.batch or min(
-                max(execution.memory // window_bytes(config, tokens * latents), 1),
-                -(-len(members) // ranks),
-            )
+            fitting = max(execution.memory // window_bytes(config, tokens * latents), 1)
+            spread = 1 if execution.order == "depth" else -(-len(members) // ranks)
+            size = execution.batch or min(fitting, spread)
             formed += [members[at : at + size] for at in range(0, len(members), size)]
     return formed
 

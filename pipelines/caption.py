@@ -26,7 +26,7 @@ from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
 from curation.duplicates import DuplicateConfig
 from curation.errors import CaptionError, CurationError
-from curation.records import CaptionRow, ClipRow, RunRow, SourceRow, canonical_json, now
+from curation.records import CaptionRow, ClipRow, RunRow, canonical_json, now
 from curation.scan import ScanConfig
 from curation.selection import SelectionPolicy
 from curation.shards.manifest import MANIFEST
@@ -38,7 +38,7 @@ from pipelines.settings import Home, typed_config
 from pipelines.steps.caption import caption, edited_captions
 from pipelines.steps.captioners import prepare
 from pipelines.steps.choose import choose, clip_rows
-from pipelines.steps.identify import Library, LibraryFilm
+from pipelines.steps.identify import Library, recorded_films, taken_down
 from pipelines.steps.refine import refine
 from pipelines.version import code_version
 
@@ -123,7 +123,9 @@ def caption_clips(
         CaptionError: a captioner cannot work, or no clip got words.
         CurationError: there is no clip to caption.
     """
-    captioners = prepare(config.captioners, config.caption)
+    captioners = prepare(
+        config.captioners, config.caption, config.derive.fingerprint(config.scan.fingerprint)
+    )
     begun = now()
     with started(home, engine, progress) as job:
         library, clips = _kept(job, config, films)
@@ -256,23 +258,13 @@ def _kept(job: Job, config: CurateConfig, films: list[str] | None) -> tuple[Libr
 
 def _library(catalog: Catalog, wanted: list[str] | None) -> Library:
     """The films of a home, as its sources know them."""
-    taken_down = set(catalog.read("takedowns", columns=["video_id"])["video_id"].to_pylist())
-    films: dict[str, LibraryFilm] = {}
-    for row in sorted(catalog.rows(SourceRow), key=lambda row: row.uri):
-        if row.video_id is None or row.video_id in taken_down:
-            continue
-        if wanted is not None and row.video_id not in wanted:
-            continue
-        known = films.get(row.video_id)
-        films[row.video_id] = LibraryFilm(
-            row.video_id,
-            known.path if known else Path(row.uri),
-            known.uri if known else row.uri,
-            (known.caption if known else None) or row.caption,
-            (known.licence if known else None) or row.licence,
-            None,
-        )
-    return Library(films, files=len(films), duplicates=0, taken_down=0, hashed=0)
+    barred = taken_down(catalog)
+    films = {
+        video_id: film
+        for video_id, film in recorded_films(catalog).items()
+        if video_id not in barred and (wanted is None or video_id in wanted)
+    }
+    return Library(films, files=len(films), duplicates=0, taken_down=0)
 
 
 def _words(catalog: Catalog, captioners: Iterable[str]) -> dict[str, CaptionRow]:

@@ -35,6 +35,7 @@ from pipelines.steps.ingest import IngestConfig, ingest, pending
 from pipelines.steps.pack import Origin, pack_dataset, pack_fingerprint, plan_dataset
 from pipelines.steps.refine import SCORER_OF_LOOK, refine
 from pipelines.steps.score import score
+from pipelines.steps.sides import earlier_sides
 from pipelines.summary import Summary, WorkDone, summarise, with_dataset, write_summary
 from pipelines.version import code_version
 
@@ -67,7 +68,7 @@ class CurateConfig:
     def check_scorers(self) -> None:
         """Refuse settings that ask for scores which no scorer makes.
 
-        Apart from `__post_init__`, so that single settings can be made in any order.
+        Apart from `__post_init__`, because a recorded config is also read for its parts alone.
 
         Raises:
             ValueError: naming the setting, and what it needs.
@@ -130,7 +131,9 @@ def curate(request: CurateRequest, home: Home, engine: Engine, progress: Progres
 
 def _run(job: Job, request: CurateRequest) -> Summary:
     config = request.config
-    captioners = prepare(config.captioners, config.caption)
+    captioners = prepare(
+        config.captioners, config.caption, config.derive.fingerprint(config.scan.fingerprint)
+    )
     plans = config.score.plans(job.home.weights)
     library = identify(job, request.films)
     work = pending(job, library, config.scan, config.derive, retry=request.retry)
@@ -167,6 +170,7 @@ def _run(job: Job, request: CurateRequest) -> Summary:
         said.captions,
         origin,
         config.split,
+        earlier_sides(job.catalog, job.home, request.dataset, config.split),
         config.multishot,
         config.pack,
     )

@@ -37,7 +37,12 @@ def examine(home: Home) -> list[Finding]:
         _gpu(),
         _disk(home),
         _catalog(home),
-        Finding("weights", "note", "no recipe of this version loads any"),
+        Finding(
+            "weights",
+            "note",
+            "curate_offline loads none; what another recipe loads, and what of it is absent: "
+            "tempo curate FOLDER --recipe curate_production --dry-run",
+        ),
     ]
 
 

@@ -1,17 +1,20 @@
 """Takedown: purge what is stored of a film, and bar it from every future version.
 
 Published versions are immutable and may be in use, so they are listed and not rewritten. The order
-makes a kill harmless: first the film is barred, then its traces go and the reports that show it,
-then its words and scores.
+makes a kill harmless: first the film is barred, then its traces go, half-built versions and the
+reports that show it, then its words and scores.
 """
 
 import dataclasses
+import json
 import shutil
 
 from curation.catalog.datasets import datasets
 from curation.catalog.history import forget_history
+from curation.catalog.store import Catalog
 from curation.errors import CurationError
-from curation.records import TakedownRow, now
+from curation.records import SourceRow, TakedownRow, now
+from curation.shards.manifest import MANIFEST
 from pipelines.engine import SerialEngine
 from pipelines.job import Silence, started
 from pipelines.report import purge_reports
@@ -38,23 +41,24 @@ def forget(home: Home, video_id: str, reason: str) -> Forgotten:
     """
     with started(home, SerialEngine(), Silence()) as job:
         catalog = job.catalog
-        if not catalog.read("sources", {"video_id": video_id}, ["uri"]).num_rows:
-            raise CurationError(f"no film {video_id!r} is known here: see the table `sources`")
+        if not _known(catalog, video_id):
+            raise CurationError(f"no film {video_id!r} is known here: see the table `videos`")
         catalog.append("takedowns", [TakedownRow(video_id, reason, now())])
         files = _purge_traces(home, video_id)
+        held = catalog.read("samples", {"video_id": video_id}, ["publish_id"])
+        holding = set(held["publish_id"].to_pylist())
+        published = [row for row in datasets(catalog) if row.publish_id in holding]
+        _purge_building_sites(home, holding - {row.publish_id for row in published})
         purge_reports(home, catalog, video_id)
         absorb(home, catalog)  # what a killed run was told of the film is purged with the rest
         clips = catalog.read("clips", {"video_id": video_id}, ["clip_id"])["clip_id"].to_pylist()
         captions = catalog.delete_rows("captions", {"clip_id": clips}) if clips else 0
         catalog.delete_rows("scores", {"video_id": video_id})
+        _purge_given_words(catalog, video_id)
         # Older snapshots hold words and embeddings still, in files that only this removes.
-        forget_history(catalog, "captions")
-        forget_history(catalog, "scores")
-        held = catalog.read("samples", {"video_id": video_id}, ["publish_id"])
-        holding = set(held["publish_id"].to_pylist())
-        versions = [
-            f"{row.name}@{row.version}" for row in datasets(catalog) if row.publish_id in holding
-        ]
+        for table in ("captions", "scores", "sources"):
+            forget_history(catalog, table)
+        versions = [f"{row.name}@{row.version}" for row in published]
         return Forgotten(video_id, files, captions, versions)
 
 
@@ -64,3 +68,33 @@ def _purge_traces(home: Home, video_id: str) -> int:
         purged += sum(1 for _ in folder.iterdir())
         shutil.rmtree(folder)
     return purged
+
+
+def _known(catalog: Catalog, video_id: str) -> bool:
+    """Whether the film was ever here, even if another lies at its path now or none."""
+    return any(
+        catalog.holds(table, {"video_id": video_id})
+        for table in ("sources", "videos", "clips", "samples", "takedowns")
+    )
+
+
+def _purge_building_sites(home: Home, unpublished: set[str]) -> None:
+    """Remove what killed runs had built of versions.
+
+    Every building site goes: whose pictures a torn shard holds cannot be told for sure, a plan with
+    this film is never taken up again, and the next run makes the rest anew. So does a folder that
+    has its version's number already, and that the catalog does not name (by publish id).
+    """
+    for site in home.datasets.glob("*/.building-*"):
+        shutil.rmtree(site)
+    for manifest in home.datasets.glob(f"*/[0-9]*/{MANIFEST}"):
+        if json.loads(manifest.read_bytes())["publish_id"] in unpublished:
+            shutil.rmtree(manifest.parent)
+
+
+def _purge_given_words(catalog: Catalog, video_id: str) -> None:
+    """Blank the captions that manifests gave the film; that its files are known stays."""
+    given = {"video_id": video_id}
+    blank = [dataclasses.replace(row, caption=None) for row in catalog.rows(SourceRow, given)]
+    catalog.delete_rows("sources", given, hidden=True)
+    catalog.append("sources", blank)

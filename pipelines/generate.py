@@ -24,11 +24,8 @@ from curation.video.film import Film
 from curation.video.growing import GrowingFilmWriter
 from curation.video.playback import played, rgb_of
 from model.continuation import Joint, JointMeter, Lengths, extend, first_round
-from model.flow_matching import SolverName
 from model.generation import Finished, Segment, TreeGenerator
 from model.generator_folder import (
-    Adapter,
-    Loading,
     load_generator,
     read_network,
     read_spec,
@@ -37,156 +34,12 @@ from model.generator_folder import (
 from model.node_store import NodeStore
 from model.presets import DiTConfig
 from model.ranks import Ranks
-from model.request import Change, Request
-from model.sampling import LevelSampling, Sampling
-from model.schedule import Schedule
+from model.request import Request
 from model.tree import Plan, plan_tree
-from model.work import Execution
+from pipelines.generate_job import GenerateJob
 from pipelines.job import Progress
 from pipelines.pictures import ContactSheet, last_frames, load_picture, to_pictures
 from pipelines.version import code_version
-
-_SIDE = 16
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclasses.dataclass(frozen=True)
-class GenerateJob:
-    """What `tempo generate` is asked for.
-
-    Attributes:
-        checkpoint: folder of a generator.
-        out: the film, ``.mp4``; sheet, record and nodes are named after it.
-        prompt: words.
-        width: pixels, a multiple of 16.
-        height: pixels, a multiple of 16.
-        frames: at 24 fps; of the film or, with `video`, of what is added to it.
-        schedule: in the paper's notation.
-        steps: of each level; empty: the schedule's defaults.
-        guidance: of each level, or one for all.
-        shift: of each level, or one for all.
-        solver: see `model.flow_matching`.
-        negative: what guidance leads away from.
-        seed: of the run.
-        first: picture of the first frame.
-        last: picture of the last frame.
-        video: film to continue.
-        paste_given: `first` and `last` replace what was generated there.
-        stream: finish the first seconds first, and write a film that can be watched meanwhile.
-        batch: windows at once; None: what `memory` allows.
-        memory: bytes for the activations of a batch.
-        ranks: processes, each with a device of its own where there are several.
-        device: "cpu" or "cuda".
-        dtype: of the network.
-        offload: parts that rest wait on the CPU.
-        tiling: of the autoencoder.
-        adapters: LoRA files and their weights, fused.
-        changes: of single nodes.
-        nodes: folder of finished nodes; None: beside the film.
-        prompt_cache: folder of prompt embeddings; None: none is kept.
-    """
-
-    checkpoint: Path
-    out: Path
-    prompt: str
-    width: int
-    height: int
-    frames: int
-    schedule: str = "f(6,12,24)m(1,2,4)"
-    steps: tuple[int, ...] = ()
-    guidance: tuple[float, ...] = (5.0,)
-    shift: tuple[float, ...] = (3.0,)
-    solver: SolverName = "unipc"
-    negative: str = ""
-    seed: int = 0
-    first: Path | None = None
-    last: Path | None = None
-    video: Path | None = None
-    paste_given: bool = False
-    stream: bool = False
-    batch: int | None = None
-    memory: int = 4 << 30
-    ranks: int = 1
-    device: str = "cpu"
-    dtype: str = "float32"
-    offload: bool = False
-    tiling: bool = False
-    adapters: tuple[Adapter, ...] = ()
-    changes: tuple[tuple[str, Change], ...] = ()
-    nodes: Path | None = None
-    prompt_cache: Path | None = None
-
-    def __post_init__(self) -> None:
-        for side, pixels in (("width", self.width), ("height", self.height)):
-            if pixels < _SIDE or pixels % _SIDE:
-                near = max(round(pixels / _SIDE), 1) * _SIDE
-                raise ValueError(f"{side}={pixels}: must be a multiple of {_SIDE}, e.g. {near}")
-        if self.out.suffix != ".mp4":
-            raise ValueError(f"out={self.out}: films are written as MP4; name it something.mp4")
-        if not self.out.absolute().parent.is_dir():
-            raise ValueError(f"out={self.out}: there is no folder {self.out.absolute().parent}")
-        if self.video is not None and (self.first or self.last):
-            raise ValueError("video: a continuation goes on from the film; leave out the pictures")
-        if self.dtype not in _DTYPES:
-            raise ValueError(f"dtype={self.dtype!r}: choose one of {', '.join(_DTYPES)}")
-        if self.ranks < 1:
-            raise ValueError(f"ranks={self.ranks}: must be at least 1")
-        counts = {len(self.guidance), len(self.shift)} - {1}
-        levels = len(self.tree.rates)
-        if counts - {levels}:
-            raise ValueError(
-                f"guidance and shift: give one number, or one for each of the {levels} levels of "
-                f"{self.schedule}"
-            )
-
-    @property
-    def tree(self) -> Schedule:
-        """The schedule with its steps."""
-        return Schedule.parse(self.schedule, steps=self.steps)
-
-    @property
-    def sampling(self) -> Sampling:
-        """Guidance, shift and solver of each level."""
-        count = max(len(self.guidance), len(self.shift))
-        guidance, shift = (
-            values * count if len(values) == 1 else values for values in (self.guidance, self.shift)
-        )
-        levels = tuple(map(LevelSampling, guidance, shift))
-        return Sampling(levels, self.solver)
-
-    @property
-    def execution(self) -> Execution:
-        """Order and batches."""
-        return Execution("depth" if self.stream else "breadth", self.batch, self.memory)
-
-    @property
-    def sheet(self) -> Path:
-        """The contact sheet."""
-        return self.out.with_suffix(".png")
-
-    @property
-    def record(self) -> Path:
-        """The JSON record."""
-        return self.out.with_suffix(".json")
-
-    @property
-    def nodes_folder(self) -> Path:
-        """Where finished nodes are kept."""
-        return self.nodes or self.out.with_suffix(".nodes")
-
-    def loading(self, rank: int) -> Loading:
-        """How a rank loads the checkpoint."""
-        device = self.device
-        if device == "cuda" and self.ranks > 1:
-            device = f"cuda:{rank % torch.cuda.device_count()}"
-        return Loading(
-            device,
-            _DTYPES[self.dtype],
-            self.offload,
-            self.tiling,
-            self.prompt_cache,
-            self.adapters,
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,7 +97,7 @@ def check(job: GenerateJob) -> list[str]:
     for adapter in job.adapters:
         if not adapter.file.is_file():
             raise ValueError(f"lora={adapter.file}: there is no such file")
-    return [*warnings_of(job.checkpoint), *plan_of(job).warnings]
+    return [*warnings_of(job.checkpoint), *_material(job).request.plan.warnings]
 
 
 def plan_of(job: GenerateJob) -> Plan:
@@ -303,8 +156,8 @@ def _material(job: GenerateJob) -> _Material:
         plan, given = first_round(tail, job.frames, job.tree)
     else:
         plan = plan_of(job)
-        pictures = {0: job.first, job.frames - 1: job.last}
-        given = {at: load_picture(path, *size) for at, path in pictures.items() if path}
+        pictures = ((job.frames - 1, job.last), (0, job.first))
+        given = {at: load_picture(path, *size) for at, path in pictures if path}
     request = Request(
         plan=plan,
         prompt=job.prompt,

@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from model.errors import RankError
-from pipelines.generate import Generated, GenerateJob, produce
+from pipelines.generate import Generated, produce
+from pipelines.generate_job import GenerateJob
 from pipelines.job import Progress, Silence
 
 _LONGEST_WINDOW = dt.timedelta(days=1)

@@ -9,6 +9,7 @@ import dataclasses
 import glob
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ FILM_SUFFIXES = frozenset(
 )  # fmt: skip
 MANIFEST_SUFFIXES = frozenset({".csv", ".jsonl", ".parquet"})
 _URI_COLUMNS = ("uri", "path", "file", "url")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,10 +106,23 @@ def printable(name: str) -> str:
 
 
 def stored_uri(address: str) -> str:
-    """An address without user, password, query and fragment: rows are read by many."""
-    parts = urlsplit(address)
+    """An address without user, password, query and fragment: rows are read by many.
+
+    Raises:
+        ValueError: it is no address. The message does not show it, and Python's own, which does, is
+            not passed on.
+    """
+    try:
+        parts = urlsplit(address)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        raise ValueError(
+            "uri: an address that cannot be read (not shown, it may hold a password); in a user's "
+            "name or password write '/' as %2F, '?' as %3F, '#' as %23, '[' as %5B and ']' as %5D"
+        ) from None
     host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
+    if ":" in host:
+        host = f"[{host}]"  # IPv6
     return urlunsplit((parts.scheme, host + port, parts.path, "", ""))
 
 
@@ -119,22 +134,29 @@ def _manifest(path: Path) -> Iterator[FilmInput]:
     if not rows:
         raise ValueError(f"manifest {path} lists no films")
     for number, row in enumerate(rows, 1):
-        address = next((text for name in _URI_COLUMNS if (text := _text(row.get(name)))), None)
-        if address is None:
-            raise ValueError(
-                f"manifest {path}, row {number}: no uri; it needs one of the columns "
-                f"{', '.join(_URI_COLUMNS)}"
-            )
-        yield _listed(path, address, _text(row.get("caption")), _text(row.get("licence")))
+        try:
+            yield _listed(path, row)
+        except ValueError as error:
+            raise ValueError(f"manifest {path}, row {number}: {error}") from error
 
 
-def _listed(manifest: Path, address: str, caption: str | None, licence: str | None) -> FilmInput:
-    scheme = urlsplit(address).scheme
-    if scheme == "file":
+def _listed(manifest: Path, row: dict[str, Any]) -> FilmInput:
+    """The film that a row names.
+
+    Raises:
+        ValueError: the row cannot be used.
+    """
+    # A file's name need not be UTF-8: in JSON, other bytes of it stand as lone surrogates.
+    named = (_text(row, column, "surrogateescape") for column in _URI_COLUMNS)
+    address = next((name for name in named if name), None)
+    if address is None:
+        raise ValueError(f"no uri; it needs one of the columns {', '.join(_URI_COLUMNS)}")
+    caption, licence = _text(row, "caption"), _text(row, "licence")
+    if address.lower().startswith("file:"):
         return _film(Path(unquote(urlsplit(address).path)), caption, licence)
-    if scheme and "://" in address:
+    if _ADDRESS.match(address):
         # Not a local file: listed under its address, so that it is quarantined and counted.
-        uri = stored_uri(address)
+        uri = printable(stored_uri(address))
         return FilmInput(Path(uri), uri, caption, licence)
     return _film(manifest.parent / address, caption, licence)
 
@@ -153,5 +175,18 @@ def _manifest_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield dict(row)
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
+def _text(row: dict[str, Any], column: str, errors: str = "strict") -> str | None:
+    """What a column says, None where it says nothing; `ValueError` for what no table can hold."""
+    value = row.get(column)
+    if not isinstance(value, str) or not value.strip():
+        return None
+    try:
+        value.encode("utf-8", errors)
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{column} holds half a character, {value[error.start]!a} at position {error.start}; "
+            "write the whole character, or none"
+        ) from None
+    if "\0" in value:
+        raise ValueError(f"{column} holds a NUL at position {value.index(chr(0))}; take it out")
+    return value

@@ -1,4 +1,7 @@
-"""What another policy would keep of a dataset's films. Nothing is decoded or written."""
+"""What another policy would keep of a dataset's films. Nothing is decoded or written.
+
+Films that were taken down since are left out of both yields: no future version may hold them.
+"""
 
 import dataclasses
 import json
@@ -9,7 +12,7 @@ from curation.catalog.datasets import resolve
 from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
 from curation.duplicates import DuplicateConfig
-from curation.records import DatasetRow, SourceRow
+from curation.records import DatasetRow
 from curation.scan import ScanConfig
 from curation.scoring.film import ScoreConfig
 from curation.selection import SelectionPolicy
@@ -17,6 +20,7 @@ from curation.shards.manifest import MANIFEST
 from pipelines.curate import CurateConfig
 from pipelines.settings import Home, typed_config, with_overrides
 from pipelines.steps.choose import choose, made_scores
+from pipelines.steps.identify import recorded_films, taken_down
 from pipelines.steps.refine import refine
 from pipelines.summary import SetLevel, Yield, dropped_by_rule, yield_of
 
@@ -75,7 +79,9 @@ def preview(home: Home, reference: str, assignments: list[str]) -> Preview:
         )
         moved = with_overrides(settled, assignments)
         moved.check_scorers()
-        licences = licences_of(catalog, manifest["films"])
+        barred = taken_down(catalog)
+        usable = [film for film in manifest["films"] if film not in barred]
+        licences = licences_of(catalog, usable)
         now, then = (
             choose(catalog, licences, scan, derive, of.select, made_by) for of in (settled, moved)
         )
@@ -102,9 +108,6 @@ def _manifest(home: Home, version: DatasetRow) -> dict[str, Any]:
 
 
 def licences_of(catalog: Catalog, films: list[str]) -> dict[str, str | None]:
-    """The licence of each film, from whichever of its files was offered with one."""
-    found: dict[str, str | None] = dict.fromkeys(films)
-    for row in catalog.rows(SourceRow):
-        if row.video_id in found and row.licence:
-            found[row.video_id] = row.licence
-    return found
+    """The licence of each film, by the rule of `pipelines.steps.identify.once`."""
+    known = recorded_films(catalog)
+    return {film: known[film].licence if film in known else None for film in films}

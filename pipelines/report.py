@@ -39,13 +39,14 @@ from curation.report.tables import IDENTITY, VersionTables
 from curation.scoring.film import TECHNICAL
 from curation.selection import SCORES, SelectionPolicy, select
 from curation.shards.manifest import MANIFEST
-from curation.traces import Traces, trace_folder, write_durably
+from curation.traces import Traces, replacing, trace_folder
 from pipelines.curate import CurateConfig
 from pipelines.job import Progress
 from pipelines.preview import licences_of
 from pipelines.recipes.curation import RECIPES
 from pipelines.settings import Home, typed_config
 from pipelines.steps.choose import made_scores, measured_clips, stored_scores
+from pipelines.steps.identify import taken_down
 from pipelines.summary import PAGE
 
 NUMBERS, INDEX = "report.json", "index.html"
@@ -146,7 +147,14 @@ def read_version(home: Home, catalog: Catalog, row: DatasetRow) -> VersionTables
     policy = typed_config(SelectionPolicy, config["select"])
     recipe = _recipe(row.recipe)
     films = set(manifest["films"])
-    clips = _clips(catalog, manifest)
+    scan = manifest["fingerprints"]["scan"]
+    videos = [
+        video
+        for video in catalog.rows(VideoRow, {"scan_fingerprint": scan})
+        if video.video_id in films
+    ]
+    readable = [video.video_id for video in videos if video.status != "quarantined"]
+    clips = _clips(catalog, manifest, readable)
     shards = catalog.rows(ShardRow, {"publish_id": row.publish_id})
     return VersionTables(
         row=row,
@@ -156,13 +164,8 @@ def read_version(home: Home, catalog: Catalog, row: DatasetRow) -> VersionTables
         clips=clips,
         selection=select(clips, policy),
         set_aside=_set_aside(catalog, manifest),
-        videos=[
-            video
-            for video in catalog.rows(
-                VideoRow, {"scan_fingerprint": manifest["fingerprints"]["scan"]}
-            )
-            if video.video_id in films
-        ],
+        taken_down=frozenset(taken_down(catalog)),
+        videos=videos,
         samples=catalog.read("samples", {"publish_id": row.publish_id}),
         shards=shards,
         shard_states=_shard_states(folder, shards),
@@ -311,8 +314,8 @@ def _manifest(folder: Path, row: DatasetRow) -> dict[str, Any]:
     return document
 
 
-def _clips(catalog: Catalog, manifest: dict[str, Any]) -> pa.Table:
-    """All clips of a version's films, with all that was measured and scored on them."""
+def _clips(catalog: Catalog, manifest: dict[str, Any], films: list[str]) -> pa.Table:
+    """All clips of a version's readable films, with all that was measured and scored on them."""
     fingerprints = manifest["fingerprints"]
     made_by = made_scores(fingerprints)
     scores = {
@@ -322,7 +325,7 @@ def _clips(catalog: Catalog, manifest: dict[str, Any]) -> pa.Table:
     }
     columns = [name for name in TABLES["clips"].arrow_schema.names if name not in _NOT_MEASURED]
     columns = [*IDENTITY, *(name for name in columns if name not in IDENTITY)]
-    licences = licences_of(catalog, manifest["films"])
+    licences = licences_of(catalog, films)
     pieces = list(measured_clips(catalog, licences, fingerprints["derive"], columns, scores))
     if not pieces:
         raise DatasetError(
@@ -418,9 +421,8 @@ def _write(path: Path, data: bytes) -> None:
     """Readers see the old file or the new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        write_durably(partial, data)
-        partial.rename(path)
+        with replacing(path) as partial:
+            partial.write_bytes(data)
     except OSError as error:
         raise CurationError(
             f"the report cannot be written to {path} ({error}); free space there, or choose "

@@ -83,26 +83,30 @@ def typed_config(kind: type[ConfigT], recorded: dict[str, Any]) -> ConfigT:
 
 
 def with_overrides(config: ConfigT, assignments: list[str]) -> ConfigT:
-    """Replace single fields of a frozen config.
+    """Replace single fields of a frozen config, all at once: two may be valid only together.
 
     Args:
         config: a recipe's config.
-        assignments: such as ``select.motion.min=0.01`` or ``select.clarity.max=none``.
+        assignments: such as ``select.motion.min=0.01`` or ``select.clarity.max=none``; of two to
+            one field the last counts.
 
     Raises:
         ValueError: no such field (the message lists those there are), or a value of another type.
     """
+    values: dict[tuple[str, ...], Any] = {}
     for assignment in assignments:
-        path, separator, value = assignment.partition("=")
+        path, separator, value = (part.strip() for part in assignment.partition("="))
         if not separator:
             raise ValueError(
                 f"--set {assignment!r}: write PATH=VALUE, as in select.motion.min=0.01"
             )
-        config = _replaced(config, path.strip().split("."), value.strip(), path.strip())
-    return config
+        names = tuple(path.split("."))
+        values[names] = _parsed(value, _type_at(config, names, path), path)
+    return _replaced(config, values)
 
 
-def _replaced(config: ConfigT, names: list[str], value: str, path: str) -> ConfigT:
+def _type_at(config: object, names: tuple[str, ...], path: str) -> Any:  # noqa: ANN401 - any type
+    """The type of the field that a path names."""
     fields = _field_types(config)
     name, *rest = names
     if name not in fields:
@@ -111,14 +115,21 @@ def _replaced(config: ConfigT, names: list[str], value: str, path: str) -> Confi
     if rest:
         if not dataclasses.is_dataclass(current):
             raise ValueError(f"--set {path}: {name!r} has no fields of its own")
-        new = _replaced(current, rest, value, path)
-    elif dataclasses.is_dataclass(current):
+        return _type_at(current, tuple(rest), path)
+    if dataclasses.is_dataclass(current):
         inner = ", ".join(f"{path}.{field}" for field in _field_types(current))
         raise ValueError(f"--set {path}: set one of its fields instead: {inner}")
-    else:
-        new = _parsed(value, fields[name], path)
+    return fields[name]
+
+
+def _replaced(config: ConfigT, values: dict[tuple[str, ...], Any]) -> ConfigT:
+    """The config with other values at these paths; each dataclass on the way is made once."""
+    changes = {}
+    for name in {names[0] for names in values}:
+        below = {names[1:]: value for names, value in values.items() if names[0] == name}
+        changes[name] = below[()] if () in below else _replaced(getattr(config, name), below)
     # mypy cannot know that ConfigT is a dataclass; `_field_types` has asserted it.
-    replaced: ConfigT = dataclasses.replace(config, **{name: new})  # type: ignore[type-var]
+    replaced: ConfigT = dataclasses.replace(config, **changes)  # type: ignore[type-var]
     return replaced
 
 

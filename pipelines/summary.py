@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from curation.records import DatasetRow, VideoRow
 from curation.selection import Selection
-from curation.traces import write_durably
+from curation.traces import replacing
 from pipelines.settings import Home
 
 PAGE = "report.html"
@@ -222,7 +222,6 @@ def write_summary(home: Home, summary: Summary) -> Summary:
     path = home.reports / f"{summary.dataset.reference}.json"
     page = home.reports / summary.dataset.reference / PAGE
     placed = dataclasses.replace(summary, report=str(path), page=str(page))
-    partial = path.with_name(f".{path.name}.partial")
-    write_durably(partial, json.dumps(placed.document(), indent=1, sort_keys=True).encode())
-    partial.rename(path)
+    with replacing(path) as partial:
+        partial.write_bytes(json.dumps(placed.document(), indent=1, sort_keys=True).encode())
     return placed

@@ -34,10 +34,13 @@ class DescribeCaptioner:
 
     name = "describe"
 
-    @property
-    def fingerprint(self) -> str:
-        """The words' thresholds are part of the component's version."""
-        return fingerprint("captioner:describe", {})
+    def __init__(self, measured_by: str) -> None:
+        """Describe what one derivation has measured.
+
+        Args:
+            measured_by: its fingerprint. Other measurements of the same clip make other words.
+        """
+        self.fingerprint = fingerprint("captioner:describe", {"derive": measured_by})
 
     def caption(self, requests: Sequence[CaptionRequest]) -> list[Answer]:
         """Describe clips; every clip can be described."""
@@ -46,7 +49,7 @@ class DescribeCaptioner:
     def _described(self, request: CaptionRequest) -> Answer:
         clip = request.clip
         parts = [
-            f"A {_light(clip)}{_sharpness(clip)} {_shape(clip)} shot",
+            " ".join(["A", *filter(None, (_light(clip), _sharpness(clip))), _shape(clip), "shot"]),
             _colours(Traces(request.traces), clip),
             _camera(clip),
             _pace(clip),
@@ -60,10 +63,10 @@ def _light(clip: ClipRow) -> str:
     if luma is None:
         return ""
     if luma < _DARK:
-        return "dark "
+        return "dark"
     if luma < _DIM:
-        return "dim "
-    return "bright " if luma > _BRIGHT else "evenly lit "
+        return "dim"
+    return "bright" if luma > _BRIGHT else "well-lit"
 
 
 def _sharpness(clip: ClipRow) -> str:

@@ -12,6 +12,8 @@ import pydantic
 
 from curation.captioning.judging import NOT_UTF8
 
+NO_COMPLETION = frozenset({"bad_answer", "other_clip"})
+"""Reasons that say something of the server and nothing of the clip."""
 _TAG = re.compile(r"tempo-[0-9a-f]+-[0-9]+")
 _STOPPED: tuple[str | None, ...] = ("stop", "eos", "end_turn", None)
 

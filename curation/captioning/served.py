@@ -22,7 +22,7 @@ import pyarrow as pa
 from curation.captioning.asking import AskConfig, Question, question
 from curation.captioning.endpoint import EndpointConfig, is_local, key_for
 from curation.captioning.judging import judged
-from curation.captioning.replies import Reply, Unreadable, read_reply
+from curation.captioning.replies import NO_COMPLETION, Reply, Unreadable, read_reply
 from curation.captioning.spending import Meter, MeteredClient, Spent
 from curation.captioning.words import Answer, CaptionRequest
 from curation.errors import CaptionError
@@ -130,7 +130,7 @@ class EndpointCaptioner:
         if not asked.pictures:
             return self._none(clip_id, "no_evidence")
         answer = self._asked(client, asked, 1)
-        if answer.final and answer.caption is None:
+        if answer.caption is None and (answer.final or answer.reason in NO_COMPLETION):
             answer = self._asked(client, asked, 2)
         assert answer.clip_id == clip_id  # no caption stands at another clip
         return answer
@@ -142,7 +142,7 @@ class EndpointCaptioner:
         try:
             reply = self._reply(client, asked, attempt)
         except Unreadable as error:
-            return self._none(clip_id, error.reason)
+            return self._none(clip_id, error.reason, final=error.reason not in NO_COMPLETION)
         except openai.APITimeoutError:
             return self._none(clip_id, "timeout", final=False)
         except openai.APIConnectionError:

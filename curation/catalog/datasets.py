@@ -87,7 +87,7 @@ def publish_dataset(
             f"publish id {row.publish_id} is {published.name}@{published.version} already; "
             f"publish {row.name} under an id of its own"
         )
-    _tag(catalog, published)
+    _tag_versions(catalog)
     return published
 
 
@@ -136,14 +136,29 @@ def _versions(table: Table, where: Where) -> list[int]:
     return [version for piece in pieces for version in piece["version"].to_pylist()]
 
 
-def _tag(catalog: Catalog, row: DatasetRow) -> None:
-    """Keep the snapshots of a version from being expired, under the name ``NAME@VERSION``."""
-    tag = f"{row.name}@{row.version}"
-    for name, snapshot in json.loads(row.snapshots).items():
-        catalog.commit(name, functools.partial(_create_tag, tag, snapshot))
+def _tag_versions(catalog: Catalog) -> None:
+    """Keep the snapshots of versions from being expired, under the names ``NAME@VERSION``.
+
+    Of all versions, so that one whose publisher was killed before this has its tags from the next.
+    """
+    tags: dict[str, dict[str, int]] = {}
+    for row in datasets(catalog):
+        for name, snapshot in json.loads(row.snapshots).items():
+            tags.setdefault(name, {})[f"{row.name}@{row.version}"] = snapshot
+    for name, snapshots in tags.items():
+        catalog.commit(name, functools.partial(_create_tags, snapshots))
 
 
-def _create_tag(tag: str, snapshot: int, table: Table, _: dict[str, str]) -> int:
-    if tag not in table.refs():
-        table.manage_snapshots().create_tag(snapshot, tag).commit()
+def _create_tags(snapshots: dict[str, int], table: Table, _: dict[str, str]) -> int:
+    """Tag what is not; a takedown may have dropped a snapshot for good."""
+    missing = {
+        tag: snapshot
+        for tag, snapshot in snapshots.items()
+        if tag not in table.refs() and table.snapshot_by_id(snapshot) is not None
+    }
+    if missing:
+        manage = table.manage_snapshots()
+        for tag, snapshot in missing.items():
+            manage.create_tag(snapshot, tag)
+        manage.commit()
     return 0

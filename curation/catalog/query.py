@@ -20,7 +20,6 @@ from curation.catalog.tables import data_files_system
 from curation.errors import CatalogError
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,  # no files, no network, no ATTACH, no COPY
     "python_enable_replacements": False,  # a name in a query is never a Python variable
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -42,6 +41,9 @@ def sql(catalog: Catalog, query: str) -> pa.Table:
         CatalogError: the query is wrong, or asks for what is not allowed, in DuckDB's words.
     """
     with duckdb.connect(":memory:", config=_CONFIG) as connection:
+        # No files, no network, no ATTACH, no COPY. Not in `_CONFIG`: there it may come before
+        # temp_directory, which may then not be set any more (seen when decord was loaded first).
+        connection.execute("SET enable_external_access = false")
         try:
             for name in _tables_of(connection, query):
                 _show(connection, catalog.table(name), TABLES[name])

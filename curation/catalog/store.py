@@ -137,11 +137,12 @@ class Catalog:
 
         return self.commit(name, add)
 
-    def delete_rows(self, name: str, where: Where) -> int:
+    def delete_rows(self, name: str, where: Where, *, hidden: bool = False) -> int:
         """Remove rows, as a takedown does, in one commit.
 
         In a table whose newer rows supersede, the visible rows decide, and the older ones with the
-        same key go with them. Earlier snapshots keep the rows.
+        same key go with them; or, when `hidden`, each stored row is judged by itself. Earlier
+        snapshots keep the rows.
 
         Returns:
             How many stored rows were removed.
@@ -155,7 +156,7 @@ class Catalog:
 
         def remove(table: Table, properties: dict[str, str]) -> int:
             doomed = wanted
-            if spec.supersedes:
+            if spec.supersedes and not hidden:
                 visible = visible_rows(spec, table, wanted, spec.key)
                 doomed = any_key(together(spec, visible, spec.key))
             stored = stored_rows(spec, table, doomed, spec.key)
@@ -217,6 +218,13 @@ class Catalog:
         if not names:
             raise ValueError(f"{row_type.__name__} is not a row of the catalog")
         return [row_type(**row) for row in self.read(names[0], where).to_pylist()]
+
+    def holds(self, name: str, where: Where) -> bool:
+        """Whether a row is stored, be it one that a newer row with the same key hides."""
+        spec = table_spec(name)
+        with explained(self.settings, "read"):
+            stored = stored_rows(spec, self.table(name), condition(spec, where), spec.key)
+            return any(piece.num_rows for piece in stored)
 
     def snapshots(self) -> dict[str, int]:
         """The current snapshot id of each table that was ever written to."""

@@ -62,7 +62,7 @@ def collect(
 
 
 def _whatif(version: VersionTables) -> WhatIf:
-    kept = version.selection.kept
+    kept = version.selection.kept & version.available
     clips = version.clips.num_rows
     return WhatIf(
         thresholds=tuple(

@@ -88,11 +88,11 @@ def drawn_rows(version: VersionTables, count: int) -> npt.NDArray[np.int64]:
 
 
 def _barred(version: VersionTables) -> npt.NDArray[np.uint8]:
-    """[n] 1 for clips that no threshold can bring back: rules other than ranges (licences)."""
+    """[n] 1 for clips that no threshold brings back: other rules (licences), films taken down."""
     ranges = {
         f"{name}_{kind}" for name in version.thresholds for kind in ("low", "high", "missing")
     }
-    barred = np.zeros(version.clips.num_rows, np.bool_)
+    barred = ~version.available
     for number, rule in enumerate(version.selection.rules):
         if rule not in ranges:
             barred |= version.selection.broken_by(number)

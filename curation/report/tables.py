@@ -38,6 +38,8 @@ class VersionTables:
     """The policy's verdict on `clips`."""
     set_aside: dict[str, str]
     """clip_id -> why a clip that the policy keeps was left out by a step after it."""
+    taken_down: frozenset[str]
+    """Films (video_id) that no future version may hold: no policy brings their clips back."""
     videos: list[VideoRow]
     """The version's films, quarantined ones too."""
     samples: pa.Table
@@ -80,6 +82,14 @@ class VersionTables:
         marked = pc.is_in(self.clips["clip_id"], value_set=used)
         packed: npt.NDArray[np.bool_] = marked.to_numpy(zero_copy_only=False).astype(np.bool_)
         return packed
+
+    @functools.cached_property
+    def available(self) -> npt.NDArray[np.bool_]:
+        """[n] True for clips that another policy could keep: their film is not taken down."""
+        gone = pa.array(sorted(self.taken_down), pa.string())
+        marked = pc.is_in(self.clips["video_id"], value_set=gone)
+        gone_mask: npt.NDArray[np.bool_] = marked.to_numpy(zero_copy_only=False).astype(np.bool_)
+        return ~gone_mask
 
     def numbers(self, column: str, kind: type[np.generic]) -> npt.NDArray[Any]:
         """A numeric column; nulls become NaN."""

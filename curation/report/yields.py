@@ -41,7 +41,7 @@ def size_names(width: npt.NDArray[np.int64], height: npt.NDArray[np.int64]) -> l
     nearest = np.abs(np.log(width / height)[:, None] - ratios).argmin(axis=1)
     short = np.minimum(width, height)
     reached = np.argmax(short[:, None] >= np.asarray(_LINES), axis=1)
-    labels = [f"{lines}p" if lines else "below 240p" for lines in _LINES]
+    labels = [f"{lines}p" if lines else "<240p" for lines in _LINES]
     return [f"{names[a]} {labels[k]}" for a, k in zip(nearest, reached, strict=True)]
 
 

@@ -14,11 +14,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.records import SampleRow, ShardRow, canonical_json
-from curation.traces import sync_folder, write_durably
+from curation.traces import replacing
 
 SCHEMA_VERSION = 1
 MANIFEST, SAMPLE_INDEX = "manifest.json", "samples.parquet"
 _ROWS_PER_GROUP = 65_536
+_ARROW_TYPES: dict[object, pa.DataType] = {
+    str: pa.string(),
+    str | None: pa.string(),
+    int: pa.int64(),
+    list[str]: pa.list_(pa.string()),
+}
+# Declared and not inferred: a column of nulls alone (no film has a licence) is a column of strings.
+_INDEX_SCHEMA = pa.schema(
+    [(field.name, _ARROW_TYPES[field.type]) for field in dataclasses.fields(SampleRow)]
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,10 +52,9 @@ def write_manifest(
     lost: list[dict[str, Any]],
 ) -> str:
     """Write the manifest and the sample index; returns the manifest's sha256."""
-    index = pa.Table.from_pylist([dataclasses.asdict(row) for row in samples])
-    partial = folder / f".{SAMPLE_INDEX}.partial"
-    pq.write_table(index, partial, compression="zstd", row_group_size=_ROWS_PER_GROUP)
-    partial.rename(folder / SAMPLE_INDEX)
+    index = pa.Table.from_pylist([dataclasses.asdict(row) for row in samples], _INDEX_SCHEMA)
+    with replacing(folder / SAMPLE_INDEX) as partial:
+        pq.write_table(index, partial, compression="zstd", row_group_size=_ROWS_PER_GROUP)
     with (folder / SAMPLE_INDEX).open("rb") as file:
         index_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     document = {
@@ -56,8 +65,6 @@ def write_manifest(
         "lost": lost,
     }
     data = canonical_json(document).encode()
-    partial = folder / f".{MANIFEST}.partial"
-    write_durably(partial, data)
-    partial.rename(folder / MANIFEST)
-    sync_folder(folder)
+    with replacing(folder / MANIFEST) as partial:
+        partial.write_bytes(data)
     return hashlib.sha256(data).hexdigest()

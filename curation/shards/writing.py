@@ -16,11 +16,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curation.errors import EncodeError, FilmError
+from curation.errors import CurationError, EncodeError, FilmError
 from curation.records import SampleRow, ShardRow, canonical_json
 from curation.shards.document import SamplePlan, sample_document
 from curation.shards.encoding import EncodedSample, encode_sample
-from curation.traces import sync_folder, write_durably
+from curation.traces import replacing
 from curation.video.encode import EncodeSettings
 from curation.video.packed import PackedVideo, read_through
 from curation.video.retime import PACKED_RATE
@@ -53,6 +53,8 @@ class ShardTask:
     settings: EncodeSettings
     publish_id: str
     pack_fingerprint: str
+    given_up: dict[str, FilmError] = dataclasses.field(default_factory=dict)
+    """sample_id -> why it is not tried: it has felled a worker before."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def write_shard(task: ShardTask) -> ShardResult:
                 for plan in task.samples:
                     try:
                         video, fresh = _video_of(plan, task)
-                    except (FilmError, EncodeError) as error:
+                    except CurationError as error:
                         lost.append(_lost(plan, error))
                         continue
                     encoded += fresh
@@ -107,8 +109,27 @@ def write_shard(task: ShardTask) -> ShardResult:
     return result
 
 
+def try_sample(task: ShardTask) -> None:
+    """Do to a shard's one sample all that could fell a worker, and keep nothing of it.
+
+    Raises:
+        EncodeError: the video does not read back as it was meant.
+        DatasetError: it cannot be read back at all.
+    """
+    (plan,) = task.samples
+    try:
+        video, _ = _video_of(plan, task)
+    except CurationError:
+        return  # no harm to its neighbours: `write_shard` loses it in the ordinary way
+    with tarfile.open(fileobj=io.BytesIO(), mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        _add_members(archive, plan, video)
+    check_video(video.mp4, plan.sample_id, video.frame_count, plan.size)
+
+
 def _video_of(plan: SamplePlan, task: ShardTask) -> tuple[EncodedSample, bool]:
     """The sample's video, copied from an earlier version where one holds it."""
+    if plan.sample_id in task.given_up:
+        raise task.given_up[plan.sample_id]
     stored = task.stored.get(plan.sample_id)
     if stored is not None:
         video = _copy(stored)
@@ -143,14 +164,19 @@ def _add_members(archive: tarfile.TarFile, plan: SamplePlan, video: EncodedSampl
         archive.addfile(member, io.BytesIO(content))
 
 
-def _lost(plan: SamplePlan, error: FilmError | EncodeError) -> dict[str, Any]:
-    reason, transient = "encode_failed", False
+def _lost(plan: SamplePlan, error: CurationError) -> dict[str, Any]:
+    reason, message, transient = "encode_failed", str(error), False
     if isinstance(error, FilmError):
         reason, transient = error.reason, error.transient
+    elif not isinstance(error, EncodeError):
+        # Its own words name a folder of this machine, which no manifest may.
+        reason, transient = "traces_unreadable", True
+        traces = plan.clips[0].source.traces
+        message = f"remove {traces.name} from the home's films and curate again"
     return {
         "sample_id": plan.sample_id,
         "reason": reason,
-        "message": str(error),
+        "message": message,
         "transient": transient,
     }
 
@@ -253,13 +279,8 @@ def _sample_row(
 
 
 def _write_index(index: Path, result: ShardResult) -> None:
-    partial = index.with_name(f".{index.name}.partial")
-    try:
-        write_durably(partial, canonical_json(result).encode())
-        partial.rename(index)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(index.parent)
+    with replacing(index) as partial:
+        partial.write_bytes(canonical_json(result).encode())
 
 
 def _read_index(index: Path) -> ShardResult:

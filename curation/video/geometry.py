@@ -3,6 +3,7 @@
 import dataclasses
 from fractions import Fraction
 
+from curation.errors import FilmError
 from curation.records import VideoRow
 
 
@@ -45,18 +46,31 @@ def packed_size(width: int, height: int, short_side: int | None) -> tuple[int, i
 
 
 def content_box(video: VideoRow) -> Box:
-    """The part of the coded picture inside a film's borders."""
-    assert video.crop_x is not None
-    assert video.crop_y is not None
-    assert video.crop_width is not None
-    assert video.crop_height is not None
-    return Box(video.crop_x, video.crop_y, video.crop_width, video.crop_height)
+    """The part of the coded picture inside a film's borders.
+
+    Raises:
+        FilmError: ``not_scanned``, the row is of a film that was quarantined.
+    """
+    x, y, width, height = video.crop_x, video.crop_y, video.crop_width, video.crop_height
+    if x is None or y is None or width is None or height is None:
+        raise FilmError(
+            "not_scanned",
+            f"the row of film {video.video_id} is {video.status} and knows no picture; curate the "
+            "film again with --retry",
+            transient=True,
+        )
+    return Box(x, y, width, height)
 
 
 def content_size(video: VideoRow) -> tuple[int, int]:
-    """Even displayed size of a film's content, its own resolution kept."""
+    """Even displayed size of a film's content, its own resolution kept.
+
+    Raises:
+        FilmError: as `content_box`.
+    """
+    box = content_box(video)
     assert video.sample_aspect is not None
     assert video.rotation is not None
     numerator, denominator = video.sample_aspect.split(":")
     aspect = Fraction(int(numerator), int(denominator))
-    return packed_size(*display_size(content_box(video), aspect, video.rotation), None)
+    return packed_size(*display_size(box, aspect, video.rotation), None)

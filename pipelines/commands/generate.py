@@ -15,7 +15,8 @@ from pipelines.console import ConsoleProgress
 if TYPE_CHECKING:
     from model.generator_folder import Adapter
     from model.request import Change
-    from pipelines.generate import Generated, GenerateJob
+    from pipelines.generate import Generated
+    from pipelines.generate_job import GenerateJob
 
 _GIB = 1 << 30
 
@@ -88,7 +89,8 @@ def generate_command(
       tempo generate --checkpoint DIR --prompt "…" --video a.mp4 --frames 480 --out longer.mp4
       tempo generate --checkpoint DIR --prompt "…" --frames 481 --out a.mp4 --node-seed 2.1=7
     """
-    from pipelines.generate import GenerateJob, check
+    from pipelines.generate import check
+    from pipelines.generate_job import GenerateJob
 
     if image is not None and first is not None:
         raise ValueError("image, first: they are the same picture; give one of them")

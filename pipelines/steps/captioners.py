@@ -80,25 +80,33 @@ def check_captioners(names: Iterable[str]) -> None:
             raise ValueError(f"captioners: no captioner {name!r}; there are {known}")
 
 
-def prepare(names: Iterable[str], config: CaptionConfig) -> list[Ready]:
+def prepare(names: Iterable[str], config: CaptionConfig, measured_by: str) -> list[Ready]:
     """Find what the captioners need.
+
+    Args:
+        names: the captioners.
+        config: how models are asked.
+        measured_by: fingerprint of the derivation whose clips are captioned. `describe` puts its
+            measurements into words, so its captions change with it. A model has looked at the span
+            itself: what it said is not asked, and paid for, again.
 
     Raises:
         CaptionError: weights are not to be had.
         ValueError: frames would go to a host that nobody consented to, or its key is missing.
     """
-    return [_PREPARE[name](config) for name in names]
+    return [_PREPARE[name](config, measured_by) for name in names]
 
 
-def _sidecar(_: CaptionConfig) -> Ready:
+def _sidecar(_: CaptionConfig, __: str) -> Ready:
     return InWorkers("sidecar", SidecarCaptioner.fingerprint, SidecarCaptioner)
 
 
-def _describe(_: CaptionConfig) -> Ready:
-    return InWorkers("describe", DescribeCaptioner().fingerprint, DescribeCaptioner)
+def _describe(_: CaptionConfig, measured_by: str) -> Ready:
+    made_by = DescribeCaptioner(measured_by).fingerprint
+    return InWorkers("describe", made_by, functools.partial(DescribeCaptioner, measured_by))
 
 
-def _endpoint(config: CaptionConfig) -> Ready:
+def _endpoint(config: CaptionConfig, _: str) -> Ready:
     from curation.captioning.served import EndpointCaptioner
 
     captioner = EndpointCaptioner(config.endpoint, config.ask)
@@ -108,7 +116,7 @@ def _endpoint(config: CaptionConfig) -> Ready:
     )
 
 
-def _local(config: CaptionConfig) -> Ready:
+def _local(config: CaptionConfig, _: str) -> Ready:
     weights = find_weights(config.local)
     processes = config.local.processes
     return InWorkers(
@@ -135,7 +143,7 @@ def _load(config: CaptionConfig, weights: Weights) -> Captioner:
     return LocalCaptioner(config.local, config.ask, weights)
 
 
-_PREPARE: dict[str, Callable[[CaptionConfig], Ready]] = {
+_PREPARE: dict[str, Callable[[CaptionConfig, str], Ready]] = {
     "sidecar": _sidecar,
     "endpoint": _endpoint,
     "local": _local,

@@ -48,7 +48,8 @@ def choose(
 ) -> Chosen:
     """Hold every clip of some films against a policy. Nothing is decoded or written.
 
-    Clips are read a data file at a time, and only the columns that the policy asks about.
+    Of films that are quarantined no clip counts, though an earlier derivation be stored. Clips are
+    read a data file at a time, and only the columns that the policy asks about.
 
     Args:
         catalog: where the clips are.
@@ -62,6 +63,8 @@ def choose(
         ValueError: the policy asks about a score that no scorer has made.
     """
     scores = _asked_scores(catalog, policy, made_by or {})
+    usable = _usable_films(catalog, scan)
+    licences = {film: licence for film, licence in licences.items() if film in usable}
     derived_by = derive.fingerprint(scan.fingerprint)
     columns = list(dict.fromkeys([*_PLANNED, *policy.columns()]))
     pieces: list[pa.Table] = []
@@ -101,6 +104,14 @@ def measured_clips(
         position = pc.index_in(stored["video_id"], value_set=films)
         clips = stored.append_column("licence", licence.take(position))
         yield _with_scores(clips.filter(pc.is_valid(position)), scores)
+
+
+def _usable_films(catalog: Catalog, scan: ScanConfig) -> set[str]:
+    """video_ids of the films that their newest row calls ok or partial."""
+    films = catalog.read(
+        "videos", {"scan_fingerprint": scan.fingerprint}, ["video_id", "status"]
+    ).filter(pc.field("status") != "quarantined")
+    return set(films["video_id"].to_pylist())
 
 
 def stored_scores(catalog: Catalog, made_by: str) -> pa.Table:

@@ -1,11 +1,15 @@
 """Which films are these? Paths become video_ids, and each film is in the library once.
 
-A file whose size and modification time are those of its row in `sources` is not hashed again.
+A file whose size and modification time are those of its row in `sources` is not hashed again. Rows
+are appended once a minute, so a run that is killed while it hashes loses a minute of it; the
+trade-off is a small data file in `sources` for each.
 """
 
 import dataclasses
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from curation.records import SourceRow, digest, now, video_id_of
 from pipelines.crew import Limits
@@ -13,8 +17,12 @@ from pipelines.engine import Done, Stage
 from pipelines.inputs import FilmInput
 from pipelines.job import Job
 
+if TYPE_CHECKING:
+    from curation.catalog.store import Catalog
+
 _HASH_LIMITS = Limits(timeout_seconds=6 * 3600.0, memory_bytes=2 << 30)
 _COMMIT_EVERY = 10_000
+_COMMIT_SECONDS = 60.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,43 +48,83 @@ class Library:
     duplicates: int
     """Files whose bytes are those of another file."""
     taken_down: int
-    hashed: int
 
 
 def identify(job: Job, inputs: list[FilmInput]) -> Library:
     """Give each file its video_id, and record what is new in `sources`."""
     known = {row.uri: row for row in job.catalog.rows(SourceRow)}
-    taken_down = set(job.catalog.read("takedowns", columns=["video_id"])["video_id"].to_pylist())
-    films: dict[str, LibraryFilm] = {}
+    barred = taken_down(job.catalog)
+    files: list[LibraryFilm] = []
     fresh: list[SourceRow] = []
-    counts = {"duplicates": 0, "taken_down": 0, "hashed": 0}
+    appended = time.monotonic()
     job.progress.stage("identify", len(inputs))
-    for film, row in _identified(job, inputs, known):
+    for film, found in _identified(job, inputs, known):
         job.progress.advance()
-        if known.get(row.uri) != row:
+        # The words of a film that was taken down are purged, and are not taken in again.
+        row = dataclasses.replace(found, caption=None) if found.video_id in barred else found
+        files.append(_library_film(film, row))
+        if not _says_the_same(known.get(row.uri), row):
             fresh.append(row)
-            counts["hashed"] += row.video_id is not None
-        video_id = row.video_id or digest("unreadable", row.uri)
-        if video_id in taken_down:
-            counts["taken_down"] += 1
-        elif video_id in films:
-            counts["duplicates"] += 1
-            films[video_id] = _richer(films[video_id], film)
-        else:
-            films[video_id] = LibraryFilm(
-                video_id, film.path, film.uri, film.caption, film.licence, _unreadable(film, row)
-            )
-    for start in range(0, len(fresh), _COMMIT_EVERY):
-        job.catalog.append("sources", fresh[start : start + _COMMIT_EVERY])
-    ordered = dict(sorted(films.items(), key=lambda item: item[1].uri))
-    return Library(ordered, files=len(inputs), **counts)
-
-
-def _richer(film: LibraryFilm, other: FilmInput) -> LibraryFilm:
-    """Of two files with the same bytes, words and licence are taken from whichever has them."""
-    return dataclasses.replace(
-        film, caption=film.caption or other.caption, licence=film.licence or other.licence
+        if len(fresh) >= _COMMIT_EVERY or time.monotonic() - appended >= _COMMIT_SECONDS:
+            job.catalog.append("sources", fresh)
+            fresh, appended = [], time.monotonic()
+    job.catalog.append("sources", fresh)
+    usable = [file for file in files if file.video_id not in barred]
+    films = once(usable)
+    return Library(
+        films,
+        files=len(inputs),
+        duplicates=len(usable) - len(films),
+        taken_down=len(files) - len(usable),
     )
+
+
+def once(files: Iterable[LibraryFilm]) -> dict[str, LibraryFilm]:
+    """Each film once, by video_id, in the order of uris.
+
+    Of files with the same bytes the first by uri speaks for the film; its caption and its licence
+    are each of the first file that has one. So nothing that is published depends on which copy was
+    hashed first, or in which run.
+    """
+    films: dict[str, LibraryFilm] = {}
+    for file in sorted(files, key=lambda file: file.uri):
+        first = films.setdefault(file.video_id, file)
+        if first is not file:
+            films[file.video_id] = dataclasses.replace(
+                first,
+                caption=first.caption or file.caption,
+                licence=first.licence or file.licence,
+            )
+    return films
+
+
+def recorded_films(catalog: "Catalog") -> dict[str, LibraryFilm]:
+    """The films that a home was ever offered and has not seen replaced, taken down or not."""
+    return once(
+        LibraryFilm(row.video_id, Path(row.uri), row.uri, row.caption, row.licence, None)
+        for row in catalog.rows(SourceRow)
+        if row.video_id is not None
+    )
+
+
+def taken_down(catalog: "Catalog") -> set[str]:
+    """The video_ids of films that must not be used."""
+    return set(catalog.read("takedowns", columns=["video_id"])["video_id"].to_pylist())
+
+
+def _library_film(film: FilmInput, row: SourceRow) -> LibraryFilm:
+    return LibraryFilm(
+        video_id=row.video_id or digest("unreadable", row.uri),
+        path=film.path,
+        uri=film.uri,
+        caption=film.caption,
+        licence=film.licence,
+        unreadable=_unreadable(film, row),
+    )
+
+
+def _says_the_same(before: SourceRow | None, row: SourceRow) -> bool:
+    return before is not None and dataclasses.replace(row, recorded_at=before.recorded_at) == before
 
 
 def _identified(
@@ -89,9 +137,7 @@ def _identified(
         if row.size < 0:
             yield film, row
         elif before and before.video_id and (before.size, before.mtime_ns) == _state(row):
-            unchanged = (before.caption, before.licence) == (film.caption, film.licence)
-            row = dataclasses.replace(row, video_id=before.video_id)
-            yield film, before if unchanged else row
+            yield film, dataclasses.replace(row, video_id=before.video_id)
         else:
             to_hash.append((film, row))
     stage = Stage.stateless("identify", _hash, _HASH_LIMITS)

@@ -17,7 +17,7 @@ from curation.derive import DeriveConfig, Derived, derive_film
 from curation.errors import FilmError, refuse_if_full
 from curation.records import VideoRow, now
 from curation.scan import ScanConfig, scan_film
-from curation.traces import FILM, Traces, discard_partial, trace_folder
+from curation.traces import Traces, discard_partial, trace_folder
 from pipelines.crew import Limits
 from pipelines.engine import Done, Failed, Stage
 from pipelines.job import Job
@@ -89,6 +89,8 @@ def pending(
 ) -> list[FilmWork]:
     """The films that this run has to work on.
 
+    A film whose traces are gone or damaged is scanned anew, whatever its row says.
+
     Args:
         job: the job.
         library: the films that were offered.
@@ -107,9 +109,11 @@ def pending(
     for film in library.films.values():
         row = videos.get(film.video_id)
         folder = trace_folder(job.home.films, film.video_id, scan.fingerprint)
-        if row is None or (row.status == "quarantined" and (retry or row.transient)):
+        if row is not None and row.status == "quarantined" and not (retry or row.transient):
+            continue
+        if row is None or row.status == "quarantined" or not Traces(folder).whole():
             work.append(FilmWork(film, folder, None))
-        elif row.status != "quarantined" and film.video_id not in derived:
+        elif film.video_id not in derived:
             work.append(FilmWork(film, folder, row))
     return work
 
@@ -178,13 +182,14 @@ def _work_on(
     scan: ScanConfig, derive: DeriveConfig, threads: int, run_id: str, work: FilmWork
 ) -> FilmDone:
     """In a worker: scan if need be, then derive."""
-    film, video, decodes = work.film, work.scanned, 0
+    film, video, traces, decodes = work.film, work.scanned, Traces(work.folder), 0
     if film.unreadable:
         raise FilmError(film.unreadable, _advice(film), transient=film.unreadable == "unreadable")
-    if (work.folder / FILM).is_file():
-        # Without a row: scanned by a run that was killed before it could commit.
-        video = video or Traces(work.folder).film()
-    else:
+    if video is None and traces.whole():
+        # Scanned by a run that was killed before it could commit, or whose derivation failed. The
+        # row is of now: the newest counts, and that failure has left one of its own.
+        video = dataclasses.replace(traces.film(), recorded_at=now())
+    if video is None:
         video = scan_film(
             film.path,
             work.folder,
@@ -195,7 +200,7 @@ def _work_on(
             threads=threads,
         )
         decodes = video.decodes or 0
-    return FilmDone(video, derive_film(video, Traces(work.folder), derive), decodes)
+    return FilmDone(video, derive_film(video, traces, derive), decodes)
 
 
 def _advice(film: LibraryFilm) -> str:
@@ -239,4 +244,7 @@ def _cause(outcome: Failed[FilmWork]) -> tuple[str, str, bool]:
         return "io_error", str(error), True
     if outcome.kind == "error":
         return "internal_error", outcome.message, True
+    if Traces(outcome.item.folder).whole():
+        # No film did this: it was scanned to its end, and to derive it again decodes nothing.
+        return f"derive_{outcome.kind}", outcome.message, True
     return f"decoder_{outcome.kind}", outcome.message, False

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +19,22 @@ import pyarrow.compute as pc
 from curation.captioning import tags
 from curation.catalog.datasets import check_name, datasets, publish_dataset
 from curation.components import fingerprint
-from curation.errors import CurationError, refuse_if_full
+from curation.errors import CurationError
 from curation.multishot import MULTI, MultiShotConfig, assemble
 from curation.records import ClipRow, DatasetRow, VideoRow, canonical_json, digest, now
 from curation.shards.document import SampleClip, SamplePlan
 from curation.shards.encoding import ClipSource
 from curation.shards.manifest import MANIFEST, ManifestHead, write_manifest
 from curation.shards.planning import PackConfig, plan_shards
-from curation.shards.writing import ShardResult, ShardTask, StoredVideo, write_shard
-from curation.splits import SplitConfig, sides_of_films
+from curation.shards.writing import ShardResult, ShardTask, StoredVideo
+from curation.splits import SplitConfig, Standing, sides_of_films
 from curation.traces import sync_folder, trace_folder
 from curation.video.geometry import packed_size
-from pipelines.crew import Limits
-from pipelines.engine import Done, Stage
 from pipelines.job import Job
 from pipelines.steps.caption import Caption
 from pipelines.steps.identify import Library
+from pipelines.steps.shards import write_shards
 
-_LIMITS = Limits(timeout_seconds=12 * 3600.0, memory_bytes=6 << 30)
 _BUILDING = ".building-"
 _STRINGS = pa.list_(pa.string())
 
@@ -82,13 +80,15 @@ def plan_dataset(
     captions: dict[str, Caption],
     origin: Origin,
     split: SplitConfig,
+    earlier: Mapping[str, Standing],
     multishot: MultiShotConfig,
     pack: PackConfig,
 ) -> DatasetPlan:
     """Assemble samples from kept clips and lay them out in shards. Writes nothing.
 
     Clips without a caption are left out, of sequences too; the caller has counted them. Films of
-    one duplicate group (film -> group) are on one side of the split.
+    one duplicate group (film -> group) are on one side of the split: on that where the dataset's
+    earlier versions have one of them.
 
     Raises:
         CurationError: no clip has a caption.
@@ -102,7 +102,7 @@ def plan_dataset(
             "let --set captioners=sidecar,describe describe the rest"
         )
     films = clips["video_id"].unique().to_pylist()
-    sides = sides_of_films({film: groups[film] for film in films}, split)
+    sides = sides_of_films({film: groups[film] for film in films}, split, earlier)
     samples = plan_shards(assemble(clips, sides, multishot), pack)
     words = [[captions[clip] for clip in ids] for ids in samples["clip_ids"].to_pylist()]
     licence = dict(zip(clips["clip_id"].to_pylist(), clips["licence"].to_pylist(), strict=True))
@@ -167,13 +167,14 @@ def pack_dataset(
     chain = ["", *(row.publish_id for row in versions)]
     if versions and chain[-1] == _publish_id(origin, plan, chain[-2]):
         folder = root / str(versions[-1].version)
-        if not any(lost["transient"] for lost in _manifest(folder)["lost"]):
-            return Published(versions[-1], folder, False, 0, 0, [])
+        lost = _manifest(folder)["lost"]
+        if not any(row["transient"] for row in lost):
+            return Published(versions[-1], folder, False, 0, 0, lost)
     publish_id = _publish_id(origin, plan, chain[-1])
     building = _workshop(root, publish_id)
     tasks = _shard_tasks(job, library, plan, clips, origin, building, publish_id)
     try:
-        results = _write_shards(job, tasks, len(plan.samples["shard"].unique()))
+        results = write_shards(job, tasks, len(plan.samples["shard"].unique()))
     finally:
         for partial in building.glob(".*.partial"):  # of workers that were killed
             partial.unlink()
@@ -289,23 +290,6 @@ def _stored_videos(job: Job, origin: Origin) -> dict[str, StoredVideo]:
         for row in table.to_pylist()
         if row["publish_id"] in folders
     }
-
-
-def _write_shards(job: Job, tasks: Iterator[ShardTask], count: int) -> list[ShardResult]:
-    stage = Stage.stateless("pack", write_shard, _LIMITS)
-    job.progress.stage("pack", count)
-    results = []
-    for outcome in job.engine.map(stage, tasks):
-        job.progress.advance()
-        if isinstance(outcome, Done):
-            results.append(outcome.value)
-            continue
-        refuse_if_full(outcome.error)
-        raise CurationError(
-            f"shard {outcome.item.name} could not be written ({outcome.kind}): {outcome.message}; "
-            "run again: finished shards are kept"
-        )
-    return sorted(results, key=lambda result: result.name)
 
 
 def _publish(

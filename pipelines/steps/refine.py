@@ -22,7 +22,6 @@ from curation.duplicates import (
     HASHES,
     DuplicateConfig,
     FrameHashes,
-    Similar,
     Standing,
     film_groups,
     representatives,
@@ -80,8 +79,17 @@ def refine(
     group = np.arange(len(films))
     stands_for = np.full(len(ids), -1)
     if duplicates.look is not None:
-        scores = _scores(catalog, made_by[SCORER_OF_LOOK[duplicates.look]], ids)
-        similar, comparable = _similar(scores, film, duplicates)
+        scorer = made_by[SCORER_OF_LOOK[duplicates.look]]
+        scores = _scores(catalog, scorer, ids)
+        if duplicates.look == EMBEDDING:
+            embeddings = _embeddings(catalog, scorer, ids)
+            comparable: Mask = np.any(embeddings, axis=1)
+            similar = similar_by_embedding(embeddings, film, duplicates)
+        else:
+            hashes = _hashes(scores)
+            told = np.bincount(hashes.clip, minlength=len(film))
+            comparable = (told > 0) & (told >= duplicates.frame_share * hashes.frames)
+            similar = similar_by_hashes(hashes, film, duplicates)
         group = film_groups(similar, film, comparable, duplicates)
         if duplicates.remove:
             standing = _standing(clips, film, scores)
@@ -91,7 +99,8 @@ def refine(
     over = np.zeros(len(ids), np.bool_)
     if balance.clusters:
         scores = _scores(catalog, made_by[LAION], ids)
-        labels[unique] = cluster(_embeddings(scores)[unique], balance)
+        embeddings = _embeddings(catalog, made_by[LAION], ids)
+        labels[unique] = cluster(embeddings[unique], balance)
         over[unique] = over_cap(labels[unique], _float32(scores["score"])[unique], balance)
     stays = unique & ~over
     made = _fingerprint(ids, kept, made_by, duplicates, balance)
@@ -112,7 +121,7 @@ def refine(
 
 def _scores(catalog: Catalog, made_by: str, ids: pa.Array) -> pa.Table:
     """The scores of clips, in the order of the ids; nulls for a clip without any."""
-    columns = ["clip_id", "score", "embedding", "frame_hashes"]
+    columns = ["clip_id", "score", "frame_hashes"]
     pieces = [
         piece.filter(pc.is_in(piece["clip_id"], value_set=ids))
         for piece in catalog.batches("scores", {"fingerprint": made_by}, columns)
@@ -121,18 +130,6 @@ def _scores(catalog: Catalog, made_by: str, ids: pa.Array) -> pa.Table:
         pieces = [catalog.read("scores", {"fingerprint": made_by}, columns)]
     stored = pa.concat_tables(pieces).combine_chunks()
     return stored.take(pc.index_in(ids, value_set=stored["clip_id"].combine_chunks()))
-
-
-def _similar(scores: pa.Table, film: I64, config: DuplicateConfig) -> tuple[Similar, Mask]:
-    """Which clips hold which, and which of them can be compared at all."""
-    if config.look == EMBEDDING:
-        embeddings = _embeddings(scores)
-        has_one: Mask = np.any(embeddings, axis=1)
-        return similar_by_embedding(embeddings, film, config), has_one
-    hashes = _hashes(scores)
-    told = np.bincount(hashes.clip, minlength=len(film))
-    comparable = (told > 0) & (told >= config.frame_share * hashes.frames)
-    return similar_by_hashes(hashes, film, config), comparable
 
 
 def _hashes(scores: pa.Table) -> FrameHashes:
@@ -149,15 +146,21 @@ def _hashes(scores: pa.Table) -> FrameHashes:
     )
 
 
-def _embeddings(scores: pa.Table) -> F32:
-    """[n, d]; zeros for a clip without one."""
-    column = scores["embedding"].combine_chunks()
-    values: F32 = column.flatten().to_numpy().astype(np.float32, copy=False)
-    present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-    width = len(values) // len(present) if len(present) else 1
-    embeddings = np.zeros((len(column), width), np.float32)
-    embeddings[present] = values.reshape(len(present), width)
-    return embeddings
+def _embeddings(catalog: Catalog, made_by: str, ids: pa.Array) -> F32:
+    """[n, d] in the order of the ids; zeros for a clip without one.
+
+    Filled a data file at a time: 3 million embeddings are more than one Arrow list column can hold.
+    """
+    embeddings: F32 | None = None
+    for piece in catalog.batches("scores", {"fingerprint": made_by}, ["clip_id", "embedding"]):
+        place = pc.index_in(piece["clip_id"], value_set=ids).combine_chunks()
+        wanted = pc.and_(pc.is_valid(place), pc.is_valid(piece["embedding"]))
+        for batch in piece.append_column("place", place).filter(wanted).to_batches():
+            values = batch["embedding"].flatten().to_numpy()
+            if embeddings is None:
+                embeddings = np.zeros((len(ids), len(values) // batch.num_rows), np.float32)
+            embeddings[batch["place"].to_numpy()] = values.reshape(batch.num_rows, -1)
+    return np.zeros((len(ids), 1), np.float32) if embeddings is None else embeddings
 
 
 def _standing(clips: pa.Table, film: I64, scores: pa.Table) -> Standing:

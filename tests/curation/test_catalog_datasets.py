@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pyiceberg.table import Table
 
 from curation.catalog.connection import CatalogSettings
 from curation.catalog.datasets import check_name, datasets, publish_dataset, resolve
@@ -113,6 +114,28 @@ def test_a_version_remembers_what_it_was_made_from(catalog: Catalog) -> None:
     assert list(snapshots) == ["clips", "samples", "shards"]
     then = catalog.read("clips", snapshot=snapshots["clips"])
     assert then["clip_id"].to_pylist() == ["a"]
+    by_tag = catalog.table("clips").scan().use_ref("films@1").to_arrow()
+    assert by_tag["clip_id"].to_pylist() == ["a"]
+
+
+def test_a_version_whose_publisher_was_killed_before_its_tags_gets_them_from_the_next(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.append("clips", [clip("a")])
+    commit = catalog.commit
+
+    def killed(name: str, change: Callable[[Table, dict[str, str]], int]) -> int:
+        if name == "clips":
+            raise KeyboardInterrupt
+        return commit(name, change)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(catalog, "commit", killed)
+        publish(catalog, "films", "p1")
+    assert resolve(catalog, "films").version == 1
+    assert "films@1" not in catalog.table("clips").refs()
+    catalog.append("clips", [clip("b")])
+    publish(catalog, "demo", "p2")
     by_tag = catalog.table("clips").scan().use_ref("films@1").to_arrow()
     assert by_tag["clip_id"].to_pylist() == ["a"]
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.duplicates import (
+    COMMON,
     DuplicateConfig,
     FrameHashes,
     Similar,
@@ -86,6 +87,18 @@ def test_flat_frames_make_nothing_the_same() -> None:
         HASHES,
     )
     assert pairs(similar) == set()
+
+
+def test_a_test_card_in_many_films_makes_nothing_the_same() -> None:
+    """Two films that are the same stay so; the card that a thousand begin with costs nothing."""
+    films = COMMON + 1
+    clips = [seen(0, 0, 0) for _ in range(films)] + [seen(0, 1, 2, 3), seen(0, 1, 2, 3)]
+    similar = similar_by_hashes(hashes_of(clips), np.arange(films + 2), HASHES)
+    assert pairs(similar) == {(films, films + 1), (films + 1, films)}
+    few = similar_by_hashes(hashes_of(clips[2:]), np.arange(films), HASHES)
+    assert (0, 1) not in pairs(few)  # still one more than COMMON show it
+    fewer = similar_by_hashes(hashes_of(clips[3:]), np.arange(films - 1), HASHES)
+    assert (0, 1) in pairs(fewer)
 
 
 def test_clips_of_one_film_are_compared_only_when_asked() -> None:

@@ -72,3 +72,20 @@ def test_no_clips_at_all() -> None:
 def test_impossible_ranges_are_refused(ends: tuple[float | None, float | None]) -> None:
     with pytest.raises(ValueError, match="range"):
         Range(*ends)
+
+
+def test_scores_are_held_in_columns_of_their_own() -> None:
+    clips = table(motion=[1.0, 1.0, 1.0])
+    for name, values in (("aesthetic", [4.4, 4.5, None]), ("technical", [9.0, 1.0, 9.0])):
+        clips = clips.append_column(name, pa.array(values, pa.float64()))
+    asked = SelectionPolicy(
+        **dict.fromkeys(COLUMNS, Range()), aesthetic=Range(min=4.5), technical=Range(min=2.0)
+    )
+    chosen = select(clips, asked)
+    assert [chosen.reasons(k) for k in range(3)] == [
+        ["aesthetic_low"],
+        ["technical_low"],
+        ["aesthetic_missing"],
+    ]
+    assert asked.columns() == []
+    assert asked.scores() == {"aesthetic": "laion", "technical": "technical"}

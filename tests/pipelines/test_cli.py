@@ -59,7 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_datasets_and_preview(home: Path) -> None:
     listed = json.loads(tempo("datasets", "--home", str(home), "--json").stdout)
     assert [(row["name"], row["version"], row["samples"]) for row in listed["datasets"]] == [
-        ("tiny", 1, 5)
+        ("tiny", 1, 7)
     ]
     moved = tempo(
         "preview", "--dataset", "tiny@latest", "--home", str(home), "--json",

@@ -11,7 +11,8 @@ import webdataset
 from curation.catalog.datasets import resolve
 from curation.catalog.store import Catalog
 from curation.errors import CurationError, DatasetError
-from curation.records import VideoRow
+from curation.records import VideoRow, video_id_of
+from curation.splits import SplitConfig, split_of_groups
 from curation.video.packed import PackedVideo
 from pipelines.curate import curate
 from pipelines.engine import LocalEngine, SerialEngine
@@ -258,6 +259,7 @@ def test_forgotten_film_is_purged_and_barred(films: Path, tmp_path: Path) -> Non
     with Catalog.open(home.catalog()) as catalog:
         assert not catalog.read("scores", {"video_id": video_id}, ["clip_id"]).num_rows
         assert catalog.read("scores", columns=["clip_id"]).num_rows
+    assert preview(home, "tiny@1", []).clips.clips == 3
     summary = run(films, home)
     assert (summary.films, summary.taken_down, summary.decodes) == (2, 1, 0)
     with Catalog.open(home.catalog()) as catalog:
@@ -267,6 +269,52 @@ def test_forgotten_film_is_purged_and_barred(films: Path, tmp_path: Path) -> Non
         assert resolve(catalog, "tiny@1").samples == 5
     with pytest.raises(CurationError, match="no film"):
         forget(home, "0" * 32, "typo")
+
+
+def test_a_copy_with_a_lower_id_moves_no_film_to_the_other_side(
+    films: Path, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    library = tmp_path / "library"
+    library.mkdir()
+    for name in SHOTS:
+        (library / name).write_bytes((films / name).read_bytes())
+    run(library, home)
+    before = sides(home)
+    held_out = next(film for film, side in before.items() if side == "val")
+    original = next(
+        library / name for name in SHOTS if before[video_id_of(library / name)] == "train"
+    )
+    copy = library / "copy.mp4"
+    for k in range(10_000):
+        # A box at the end that says nothing: another hash, the same pictures. The hash is to be
+        # such that the group's new name alone would send it to validation.
+        copy.write_bytes(original.read_bytes() + b"\0\0\0\x0cfree" + k.to_bytes(4))
+        alone = split_of_groups({video_id_of(copy), held_out}, SplitConfig(0.1))
+        if video_id_of(copy) < video_id_of(original) and alone[video_id_of(copy)] == "val":
+            break
+    run(library, home, "duplicates.remove=false")
+    after = sides(home)
+    assert after == before | {video_id_of(copy): "train"}
+
+
+def sides(home: Home) -> dict[str, str]:
+    """Film -> its side in the newest version."""
+    with Catalog.open(home.catalog()) as catalog:
+        newest = resolve(catalog, "tiny").publish_id
+        held = catalog.read("samples", {"publish_id": newest}, ["video_id", "split"])
+    return dict(zip(held["video_id"].to_pylist(), held["split"].to_pylist(), strict=True))
+
+
+def test_an_unchanged_version_still_says_what_it_lost(films: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    run(films, home)
+    path = home.datasets / "tiny" / "1" / "manifest.json"
+    lost = {"sample_id": "x", "reason": "encode_failed", "message": "", "transient": False}
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"lost": [lost]}))
+    again = run(films, home)
+    assert again.dataset is not None
+    assert (again.dataset.fresh, again.dataset.lost) == (False, {"encode_failed": 1})
 
 
 def test_read_only_home_is_a_clear_error(films: Path) -> None:

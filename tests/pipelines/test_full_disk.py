@@ -19,6 +19,7 @@ from pipelines.settings import Home
 from tests.conftest import REPOSITORY
 from tests.pipelines.tiny_library import SETTINGS, catalog_rows, published_files, render, request
 
+FULL = ("No space left on device", "disk is full")  # the system's words, and SQLite's
 STEPS = 10  # runs in which the disk grows from nothing to what a run needs
 
 
@@ -115,7 +116,7 @@ def test_a_disk_that_is_too_small_again_and_again(
             curate(request(films), home, SerialEngine(), witness)
             break
         except CurationError as error:
-            assert any(words in str(error) for words in ("No space left", "disk is full")), error
+            assert any(words in str(error) for words in FULL), error
             assert "free" in str(error)
             failures.add((witness.last, type(error)))
         disk.remount(f"size={needed * step // STEPS}k")
@@ -134,9 +135,9 @@ def test_the_command_ends_in_one_line_whatever_its_workers_were_doing(
     home = Home(disk.place / "home")
     done = tempo_curate(films, home)
     assert done.returncode == 1, done.stdout
-    assert done.stderr.startswith("error: the home cannot be written to: ")
-    assert "No space left on device" in done.stderr
+    assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+    assert any(words in done.stderr for words in FULL)
     disk.remount("size=64m")
     assert_nothing_half_made(home)
     curate(request(films), home, SerialEngine(), Silence())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import traceback
 from pathlib import Path
 
 import pyarrow as pa
@@ -103,6 +104,7 @@ def test_manifest_that_cannot_be_used_is_an_error(tmp_path: Path, content: str) 
             "https://host.example:8443/a/b.mp4",
         ),
         ("s3://bucket/key.mp4?versionId=7", "s3://bucket/key.mp4"),
+        ("http://me:secret@[::1]:80/a.mp4", "http://[::1]:80/a.mp4"),
     ],
 )
 def test_credentials_and_queries_are_not_stored(tmp_path: Path, address: str, stored: str) -> None:
@@ -111,3 +113,38 @@ def test_credentials_and_queries_are_not_stored(tmp_path: Path, address: str, st
     manifest.write_text(f"uri\n{address}\n")
     (film,) = list_films([str(manifest)])
     assert film.uri == stored
+
+
+@pytest.mark.parametrize(
+    "address", ["https://me:s3cret/2@host/a.mp4", "https://me:s3[cret@host/a.mp4"]
+)
+def test_a_password_is_not_shown_when_its_address_cannot_be_read(
+    tmp_path: Path, address: str
+) -> None:
+    manifest = tmp_path / "films.csv"
+    manifest.write_text(f"uri\na.mp4\n{address}\n")
+    with pytest.raises(ValueError, match=r"row 2: uri: .* write '/' as %2F") as caught:
+        list_films([str(manifest)])
+    assert "s3" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("column", ["uri", "caption", "licence"])
+@pytest.mark.parametrize(
+    ("words", "wrong"), [("a \ud83d b", r"half a character, '\\ud83d'"), ("a \0 b", "a NUL")]
+)
+def test_what_no_table_can_hold_is_refused_with_its_row(
+    tmp_path: Path, column: str, words: str, wrong: str
+) -> None:
+    manifest = tmp_path / "films.jsonl"
+    rows = [{"uri": "a.mp4"}, {"uri": "b.mp4", column: words}]
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(ValueError, match=rf"row 2: {column} holds {wrong} at position 2"):
+        list_films([str(manifest)])
+
+
+def test_a_manifest_in_json_can_name_a_file_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    manifest = tmp_path / "films.jsonl"
+    manifest.write_text(json.dumps({"uri": os.fsdecode(b"\xff.mp4")}))
+    (film,) = list_films([str(manifest)])
+    assert film.path == tmp_path / os.fsdecode(b"\xff.mp4")
+    assert film.uri.endswith("\\xff.mp4")

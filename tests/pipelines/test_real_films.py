@@ -96,7 +96,7 @@ def test_films_stand_right_side_up(rows: dict[str, VideoRow]) -> None:
 
 
 def test_copies_of_a_film_are_one_group_and_no_other_films_are(
-    summary: Summary, rows: dict[str, VideoRow]
+    summary: Summary, home: Home, rows: dict[str, VideoRow]
 ) -> None:
     named = {row.video_id: name for name, row in rows.items()}
     groups = [{named[video_id] for video_id in group} for group in summary.refined.film_groups]

@@ -21,6 +21,7 @@ from pipelines.curate import curate
 from pipelines.engine import SerialEngine
 from pipelines.forget import forget
 from pipelines.job import Silence
+from pipelines.preview import preview
 from pipelines.report import write_report
 from pipelines.settings import Home
 from pipelines.summary import Summary
@@ -158,6 +159,8 @@ def test_a_forgotten_film_is_not_seen_in_any_report(films: Path, tmp_path: Path)
     write_report(home, "tiny@1", None, Silence())
     after = numbers(home, "tiny@1")
     assert after["totals"] == before["totals"]
+    expected = preview(home, "tiny@1", []).kept_now.clips
+    assert after["whatif"]["kept"]["clips"] == expected < before["whatif"]["kept"]["clips"]
     page = (home.reports / "tiny@1" / "report.html").read_text(encoding="utf-8")
     for clip in clips:
         assert f'"{clip}":{{"jpeg"' in pictures

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
@@ -19,6 +20,7 @@ from curation.captioning import tags
 from curation.catalog.datasets import resolve
 from curation.catalog.store import Catalog
 from curation.report import collect as collecting
+from curation.selection import Range, select
 from curation.video.geometry import packed_size
 from pipelines.curate import curate
 from pipelines.engine import SerialEngine
@@ -103,9 +105,14 @@ def show_gallery(page: Page) -> None:
     page.wait_for_selector("html[data-gallery]", state="attached")
 
 
+def wait_for_frame(page: Page) -> None:
+    """What was moved is shown with the next frame."""
+    page.evaluate("new Promise(requestAnimationFrame)")
+
+
 def predicted(page: Page) -> tuple[float, float, list[float]]:
     """Clips, hours and usable frames as the page shows them now."""
-    page.evaluate("new Promise(requestAnimationFrame)")
+    wait_for_frame(page)
     panel = page.locator("#yield")
     usable = panel.get_attribute("data-usable") or ""
     return (
@@ -124,6 +131,7 @@ def set_bound(page: Page, name: str, end: str, value: str) -> None:
     field = page.locator(f'[data-name="{name}"] .bound').nth(0 if end == "min" else 1)
     field.fill(value)
     field.press("Tab")
+    wait_for_frame(page)
 
 
 def clip_rows(home: Home) -> list[dict[str, Any]]:
@@ -136,10 +144,18 @@ def test_the_page_predicts_what_preview_counts(opened: Visit, home: Home) -> Non
     page.locator("#open-thresholds-part summary").click()
     motions = sorted(row["motion_magnitude"] for row in clip_rows(home))
     seconds = sorted({row["seconds"] for row in clip_rows(home)})
+    # Beyond a clip's value by less than float32 can tell: the clip stays.
+    beyond = {"min": 1 + 1e-9, "max": 1 - 1e-9}
+    exactly = [
+        [("motion", end, repr(motion * factor))]
+        for motion in motions
+        for end, factor in beyond.items()
+    ]
+    above = np.nextafter(np.float32(motions[2]), np.float32(9)).item()
     policies: list[list[tuple[str, str, str]]] = [
         [],
-        [("motion", "min", repr(motions[2]))],  # exactly a clip's value: it stays
-        [("motion", "min", repr(np.nextafter(np.float32(motions[2]), np.float32(9)).item()))],
+        *[[("motion", "min", ""), ("motion", "max", ""), *policy] for policy in exactly],
+        [("motion", "max", ""), ("motion", "min", repr(above))],
         [("motion", "min", ""), ("seconds", "min", repr(seconds[-1]))],
         [("clarity", "max", "900"), ("luma", "min", "92"), ("highlights", "max", "0.0001")],
         [("coherence", "min", "0.9"), ("luma", "min", "")],
@@ -173,6 +189,7 @@ def test_sliders_move_thresholds_and_are_predicted_too(opened: Visit, home: Home
     assert predicted(page)[0] == kept_before
     handle.focus()
     page.keyboard.press("Home")
+    wait_for_frame(page)
     assert handle.get_attribute("aria-valuetext") == "open"
 
 
@@ -396,6 +413,29 @@ def test_a_drawn_sample_says_so_and_how_sure_it_is(
         assert error == pytest.approx(1.96 * deviation, abs=1)
         assert abs(clips - kept.sum()) < 2 * error
         assert hours == pytest.approx(version.seconds[kept].sum() / 3600, rel=0.2)
+
+
+def test_what_is_missing_fails_a_threshold_that_is_not_open(
+    browser: Browser, tmp_path: Path
+) -> None:
+    version = synthetic_version(300)
+    place = version.clips.column_names.index("motion_coherence")
+    gaps = [
+        None if row % 3 == 0 else value
+        for row, value in enumerate(version.clips["motion_coherence"].to_pylist())
+    ]
+    clips = version.clips.set_column(place, "motion_coherence", pa.array(gaps, pa.float64()))
+    version = dataclasses.replace(version, clips=clips, selection=select(clips, version.policy))
+    report = tmp_path / "report.html"
+    report.write_text(synthetic_page(version, pictures=False)[1], encoding="utf-8")
+    for opened in visit(browser, report):
+        page = opened.page
+        assert predicted(page)[0] == version.selection.kept.sum()
+        page.locator("#open-thresholds-part summary").click()
+        set_bound(page, "coherence", "min", "0")
+        closed = dataclasses.replace(version.policy, coherence=Range(min=0.0))
+        expected = select(clips, closed).kept.sum()
+        assert predicted(page)[0] == expected < version.selection.kept.sum()
 
 
 def test_the_page_is_the_report_json(opened: Visit, home: Home) -> None:

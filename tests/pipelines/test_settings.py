@@ -31,6 +31,19 @@ def test_fields_are_replaced_at_any_depth_and_the_recipe_stays() -> None:
     assert recipe == curate_offline()
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_settings_that_are_valid_only_together(order: int) -> None:
+    above = with_overrides(
+        curate_offline(), ["select.motion.min=2", "select.motion.max=3"][::order]
+    )
+    assert (above.select.motion.min, above.select.motion.max) == (2, 3)
+
+
+def test_of_two_values_for_one_setting_the_last_counts() -> None:
+    config = with_overrides(curate_offline(), ["pack.encode.crf=20", "pack.encode.crf=21"])
+    assert config.pack.encode.crf == 21
+
+
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [

@@ -4,7 +4,7 @@ import itertools
 from collections import Counter
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.draws import Draws, Permutation, Purpose
@@ -17,11 +17,13 @@ def order(size: int, seed: int, epoch: int = 0) -> list[int]:
     return [permutation[k] for k in range(size)]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), SEEDS)
 def test_an_order_holds_everything_once(size: int, seed: int) -> None:
     assert sorted(order(size, seed)) == list(range(size))
 
 
+@settings(deadline=None)
 @given(st.integers(300, 10**12), SEEDS, st.data())
 def test_large_orders_are_one_to_one_where_one_looks(
     size: int, seed: int, data: st.DataObject
@@ -46,6 +48,7 @@ def test_neighbours_are_torn_apart_and_epochs_differ() -> None:
     assert np.mean(np.abs(np.diff(first)) == 1) < 0.02
 
 
+@settings(deadline=None)
 @given(SEEDS, st.integers(0, 2**40), st.integers(0, 2**20))
 def test_a_place_always_draws_the_same_and_no_two_places_do(seed: int, slot: int, row: int) -> None:
     def words(*place: int, purpose: Purpose = Purpose.MASK) -> list[int]:
@@ -68,6 +71,7 @@ def test_numbers_are_uniform() -> None:
     assert max(abs(count - 1000) for count in whole.values()) < 5 * np.sqrt(1000)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60), SEEDS)
 def test_subsets_are_of_distinct_things(a: int, b: int, seed: int) -> None:
     chosen, count = sorted((a, b))

@@ -69,7 +69,7 @@ def test_pictures_are_decord_s_own_at_full_size(tiny: TinyDataset, batches: list
 
 
 def test_what_the_network_is_fed(batches: list[Batch]) -> None:
-    for batch in batches:
+    for batch in batches[:8]:
         videos = batch.frames()
         count, bucket = len(batch), batch.bucket
         assert videos.shape == (count, 3, bucket.frames, bucket.height, bucket.width)

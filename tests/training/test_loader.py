@@ -125,7 +125,7 @@ def test_a_damaged_sample_is_replaced_in_place_and_nothing_else_changes(
     runs = []
     for workers, ranks in ((1, 1), (3, 2)):
         of_ranks = [
-            digests(str(manifest), config(workers), stop=STEPS, rank=rank, ranks=ranks)
+            digests(str(manifest), config(workers), stop=4, rank=rank, ranks=ranks)
             for rank in range(ranks)
         ]
         runs.append(list(itertools.chain.from_iterable(zip(*of_ranks, strict=True))))
@@ -133,8 +133,8 @@ def test_a_damaged_sample_is_replaced_in_place_and_nothing_else_changes(
     with (
         TrainingData.open(tiny.manifest, config()) as whole,
         TrainingData.open(manifest, config()) as data,
-        whole.loader(stop=STEPS) as expected,
-        data.loader(stop=STEPS) as loader,
+        whole.loader(stop=4) as expected,
+        data.loader(stop=4) as loader,
     ):
         replaced = 0
         for number, (before, after) in enumerate(zip(expected, loader, strict=True)):
@@ -149,7 +149,7 @@ def test_a_damaged_sample_is_replaced_in_place_and_nothing_else_changes(
             assert after.damaged.keys() >= bad & set(before.sample_ids)
             assert (runs[0][number] == undisturbed[number]) == (len(kept) == len(before))
             replaced += len(before) - len(kept)
-        assert replaced >= 10
+        assert replaced >= 5
         assert loader.damaged.keys() == bad
         assert all("other bytes" in reason for reason in loader.damaged.values())
 
@@ -200,14 +200,14 @@ def test_waiting_is_told(tiny: TinyDataset) -> None:
 
 
 def test_memory_and_descriptors_do_not_grow(tiny: TinyDataset) -> None:
-    """Over 400 samples here; over 10 000 by `python -m benchmarks.loader --memory`."""
+    """Over 240 samples here; over 10 000 by `python -m benchmarks.loader --memory`."""
     windows = WindowConfig(sizes=((96, 64),), rates=(24,), lengths=(9,), min_seconds=0)
     made = DataConfig(windows, batch=BatchConfig(1, samples=4), loader=LoaderConfig(2, 4))
     this = psutil.Process()
-    with TrainingData.open(tiny.manifest, made) as data, data.loader(stop=100) as loader:
+    with TrainingData.open(tiny.manifest, made) as data, data.loader(stop=60) as loader:
         taken = []
         for batch in loader:
-            if batch.step % 20 == 19:
+            if batch.step % 12 == 11:
                 gc.collect()
                 taken.append((this.memory_info().rss, this.num_fds()))
     memory, descriptors = zip(*taken, strict=True)

@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.draws import Draws, Purpose
@@ -29,6 +29,7 @@ def drawn(config: MaskConfig, frames: int, seed: int, shots: list[int] | None = 
     return np.flatnonzero(mask.given).tolist()
 
 
+@settings(deadline=None)
 @given(LENGTHS, SEEDS)
 def test_regular_kinds(frames: int, seed: int) -> None:
     assert drawn(only("every2"), frames, seed) == list(range(0, frames, 2))
@@ -69,12 +70,14 @@ def test_kinds_come_by_their_weights() -> None:
         assert abs(kinds[kind] - expected) < 5 * np.sqrt(expected)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1, exclude_max=True), st.sampled_from(get_args(MaskKind)))
 def test_a_kind_without_weight_never_comes(share: float, kind: MaskKind) -> None:
     weights = dict.fromkeys(get_args(MaskKind), 0.1) | {kind: 0.0}
     assert MaskMixture(**weights).kind_at(share) != kind
 
 
+@settings(deadline=None)
 @given(SEEDS, st.lists(st.integers(1, 30), min_size=2, max_size=5), st.floats(0, 1))
 def test_a_shot_keeps_all_its_given_frames_or_loses_all(
     seed: int, lengths: list[int], probability: float
@@ -107,6 +110,7 @@ def test_each_shot_is_chosen_by_itself_and_half_of_the_time() -> None:
     assert max(abs(count - 500) for count in kept.values()) < 5 * np.sqrt(500)
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_a_single_shot_loses_nothing(seed: int) -> None:
     assert drawn(only("every4", shot_dropout=1.0), 33, seed) == list(range(0, 33, 4))

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.tree import Node
@@ -59,6 +59,7 @@ def test_the_cap_holds() -> None:
     assert lengths_by_rate(1440, config) == {24: 61, 12: 61, 6: 61}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(17, 2000), min_size=1, max_size=40), st.sampled_from([17, 61, 153]))
 def test_every_sample_is_shown_at_every_rate_that_it_fills(frames: list[int], cap: int) -> None:
     config = WindowConfig(min_seconds=0, max_seconds=None, cap=cap)
@@ -116,6 +117,7 @@ def test_a_picture_takes_the_size_that_crops_least_and_then_the_largest_that_it_
     assert sizes[size_for(700, 700, config)[0]] == (640, 640)
 
 
+@settings(deadline=None)
 @given(*[st.integers(16, 4000)] * 4)
 def test_scaling_covers_the_size_and_loses_the_rest(w: int, h: int, x: int, y: int) -> None:
     scale = max(Fraction(x, w), Fraction(y, h))
@@ -123,6 +125,7 @@ def test_scaling_covers_the_size_and_loses_the_rest(w: int, h: int, x: int, y: i
     assert cropped((w, h), (x, y)) == pytest.approx(float(1 - x * y / (w * h * scale**2)), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 400), st.sampled_from([6, 12, 24]), st.integers(0, 40))
 def test_positions_are_those_of_the_generation_tree(start: int, rate: int, groups: int) -> None:
     frames, stride = 4 * groups + 1, 24 // rate

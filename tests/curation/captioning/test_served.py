@@ -114,7 +114,6 @@ BAD: dict[str, dict[str, Any] | bytes] = {
     "repeated": completion("a fox runs, " * 30),
     "reserved_tag": completion("a fox <Scene Cut> a hare"),
     "not_utf8": json.dumps(completion("a fox XX")).encode().replace(b"XX", b"\xff\xfe"),
-    "bad_answer": b'{"choices": []}',
 }
 
 
@@ -126,6 +125,18 @@ def test_bad_answer_is_asked_once_more_and_then_recorded(tmp_path: Path, reason:
         (answer,) = answers(captioner(url), [request]).values()
     assert (answer.caption, answer.reason, answer.final) == (None, reason, True)
     assert [body.get("frequency_penalty") for body in witness.bodies] == [None, 0.3]
+
+
+@pytest.mark.parametrize("reply", [b"<html>It works!</html>", b'{"choices": []}'])
+def test_a_gateway_that_gives_no_completions_poisons_no_clip(tmp_path: Path, reply: bytes) -> None:
+    """It answers 200 to everything: nothing of it may be stored, and the run must not go on."""
+    requests = film(tmp_path, 6)
+    kept: list[Answer] = []
+    witness = Witness(lambda _: reply)
+    with witness.serving() as url, pytest.raises(CaptionError, match="bad_answer"):
+        list(captioner(url, concurrency=1, give_up_after=3).answers(requests, kept.append))
+    assert kept == []
+    assert 6 <= len(witness.bodies) < 12  # each clip twice, until three have failed
 
 
 def test_second_answer_may_be_good(tmp_path: Path) -> None:
@@ -288,16 +299,18 @@ def test_key_is_sent_and_never_told(
         handler.reply(401, tell)
         return True
 
-    witness = Witness(lambda _: completion(f"a caption that tells {key}"))
+    telling_twice = [completion(f"a caption that tells {key}")] * 2
+    replies = iter([*telling_twice, completion("a fox")])
+    witness = Witness(lambda _: next(replies))
     with witness.serving() as target:
         asked = captioner(target, concurrency=1)
         with Spool(tmp_path / "spool", "run") as spool:
-            said = list(asked.answers(requests[:1], spool.add))
+            said = list(asked.answers(requests[:2], spool.add))
         with Proxy(target, {1: telling}).serving() as url, pytest.raises(CaptionError) as raised:
             answers(captioner(url), requests)
     assert witness.headers[0]["Authorization"] == f"Bearer {key}"
     assert "OpenAI-Organization" not in witness.headers[0]
-    assert [answer.reason for answer in said] == ["bad_answer"]
+    assert [answer.reason for answer in said] == ["bad_answer", None]
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) == 2
     told = "\n".join([str(raised.value), repr(said), caplog.text, repr(asked.__dict__["_config"])])

@@ -30,7 +30,7 @@ COUNTS = [48, 40, 12]  # ceil(frames * 24 / 30)
 def luma(path: Path) -> list[U8]:
     """All frames of a film, by OpenCV."""
     capture = cv2.VideoCapture(str(path))
-    frames = []
+    frames: list[U8] = []
     while True:
         there_is, frame = capture.read()
         if not there_is:
@@ -82,12 +82,16 @@ def test_counts_are_exact_and_every_shot_begins_with_a_keyframe(
     assert [len(frames) for frames in sample.source_frames] == COUNTS
     with av.open(str(packed)) as container:
         stream = container.streams.video[0]
-        packets = [packet for packet in container.demux(stream) if packet.pts is not None]
+        assert stream.time_base is not None
         tick = 1 / (24 * stream.time_base)
-        keys = sorted(round(packet.pts / tick) for packet in packets if packet.is_keyframe)
-        assert sorted(packet.pts for packet in packets) == [k * tick for k in range(sum(COUNTS))]
+        shown = [
+            (packet.pts / tick, packet.is_keyframe)
+            for packet in container.demux(stream)
+            if packet.pts is not None
+        ]
+    assert sorted(k for k, _ in shown) == list(range(sum(COUNTS)))
     # Each shot's first frame, and every 24th frame after it.
-    assert keys == [0, 24, 48, 72, 88]
+    assert sorted(k for k, key in shown if key) == [0, 24, 48, 72, 88]
 
 
 def test_frames_at_each_boundary_are_those_of_the_declared_clips(
@@ -114,6 +118,7 @@ def test_a_shot_decodes_alone_from_its_keyframe(packed: Path) -> None:
     whole = [frame.to_ndarray() for frame in av.open(str(packed)).decode(video=0)]
     with av.open(str(packed)) as container:
         stream = container.streams.video[0]
+        assert stream.time_base is not None
         container.seek(round(COUNTS[0] / 24 / stream.time_base), stream=stream)
         entered = [frame.to_ndarray() for frame in container.decode(stream)]
     assert len(entered) == sum(COUNTS[1:])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.errors import FilmError
 from curation.pictures import cut_picture, evidence_pictures, fitted_size, motion_luma, sample_luma
 from curation.records import VideoRow
 from curation.video.conform import conform
@@ -158,3 +159,11 @@ def test_a_row_says_the_size_of_its_content() -> None:
     row = VideoRow(**(values | {"sample_aspect": "16:11", "rotation": 90}))
     assert content_box(row) == Box(8, 60, 704, 456)
     assert content_size(row) == (456, 1024)
+
+
+def test_row_without_a_picture_is_refused_with_the_remedy() -> None:
+    values: dict[str, Any] = {field.name: None for field in dataclasses.fields(VideoRow)}
+    row = VideoRow(**(values | {"video_id": "f" * 32, "status": "quarantined"}))
+    for of in (content_box, content_size):
+        with pytest.raises(FilmError, match=r"not_scanned: .*f{32} is quarantined.*--retry"):
+            of(row)

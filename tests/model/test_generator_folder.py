@@ -1,0 +1,145 @@
+"""Checkpoints for generation: what is written loads, what is hostile is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+
+from model import presets
+from model.codec import WanCodec
+from model.dct import DctCodec, Layout, standard_layout
+from model.errors import CheckpointError
+from model.generator_folder import (
+    Adapter,
+    CodecSpec,
+    GeneratorSpec,
+    Loading,
+    TextSpec,
+    load_generator,
+    read_network,
+    read_spec,
+    save_generator,
+    warnings_of,
+)
+from model.lora import LoraSettings, add_lora, save_lora
+from model.work import Execution
+from tests.model.tiny import tiny_network
+from tests.model.tiny_generator import tiny_request, video_of
+from tests.model.tiny_wan import tiny_vae
+
+BYTES = TextSpec("bytes", length=8, width=presets.tiny().text_dim)
+DEBUG = GeneratorSpec(CodecSpec("dct"), BYTES)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("checkpoint")
+    save_generator(made, tiny_network(), DEBUG)
+    return made
+
+
+def test_what_is_written_loads(folder: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    assert read_spec(folder) == DEBUG
+    assert read_network(folder) == presets.tiny()
+    loaded = load_generator(folder, Loading(prompt_cache=tmp_path / "prompts"))
+    assert loaded.size == presets.tiny()
+    video = video_of(loaded.generate(tiny_request(17, schedule="f(24)m(1)", steps=(2,))))
+    assert video.shape[1] == 17
+    assert len(list((tmp_path / "prompts").rglob("*.safetensors"))) == 2
+    assert WanTransformer3DModel.from_pretrained(folder / "transformer").config.num_layers == 2
+    assert warnings_of(folder) == []
+
+
+def test_an_autoencoder_beside_the_network(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    spec = GeneratorSpec(CodecSpec("wan"), BYTES)
+    save_generator(tmp_path, tiny_network(), spec)
+    with pytest.raises(CheckpointError, match="incomplete"):
+        load_generator(tmp_path)
+    tiny_vae().save_pretrained(tmp_path / "vae")
+    loaded = load_generator(tmp_path, Loading(tiling=True))
+    assert isinstance(loaded.codec, WanCodec)
+    assert loaded.codec.vae.use_tiling
+    request = tiny_request(33, schedule="f(12,24)m(1,2)", steps=(2, 2), given=(0,))
+    video = video_of(loaded.generate(request, Execution(batch=1)))
+    assert video.shape[1] == 33
+    assert video.abs().max() <= 1
+
+
+def test_layouts_are_kept(tmp_path: Path) -> None:
+    standard = standard_layout()
+    layout = Layout(standard.coefficients, standard.mean, tuple(2 * s for s in standard.std))
+    spec = GeneratorSpec(CodecSpec("dct", layout=layout), BYTES)
+    save_generator(tmp_path, tiny_network(), spec)
+    assert read_spec(tmp_path) == spec
+    assert load_generator(tmp_path).codec.fingerprint == DctCodec(layout).fingerprint
+
+
+def test_adapters_are_fused(folder: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    network = tiny_network()
+    add_lora(network, LoraSettings(rank=2, alpha=2))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(generator=torch.Generator().manual_seed(len(name)))
+    file = save_lora(network, tmp_path)
+    plain, adapted, none = (
+        load_generator(folder, Loading(adapters=adapters))
+        for adapters in ((), (Adapter(file),), (Adapter(file, 0.0),))
+    )
+    request = tiny_request(17, schedule="f(24)m(1)", steps=(2,))
+    one, other, same = (video_of(g.generate(request)) for g in (plain, adapted, none))
+    assert (one - other).abs().max() > 1e-3
+    torch.testing.assert_close(one, same, rtol=0, atol=1e-6)
+    assert plain.fingerprint != adapted.fingerprint
+
+
+def test_a_released_folder(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer_2").mkdir()
+    config = folder / "transformer" / "config.json"
+    (tmp_path / "transformer" / "config.json").write_bytes(config.read_bytes())
+    (tmp_path / "model_index.json").write_text("{}")
+    assert read_spec(tmp_path) == GeneratorSpec(CodecSpec("wan"), TextSpec("umt5"))
+    assert "high noise only" in warnings_of(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "neither tempo.json nor model_index.json"),
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        (json.dumps({"format": 9}), "another version"),
+        (json.dumps({"format": 1, "codec": {"kind": "jpeg"}}), "cannot be read"),
+        (json.dumps({"format": 1, "codec": {"kind": "dct"}, "text": {"kind": "bytes"}}), "width"),
+    ],
+)
+def test_hostile_descriptions(
+    folder: Path, tmp_path: Path, content: str | None, message: str
+) -> None:
+    (tmp_path / "transformer").mkdir()
+    config = folder / "transformer" / "config.json"
+    (tmp_path / "transformer" / "config.json").write_bytes(config.read_bytes())
+    if content is not None:
+        (tmp_path / "tempo.json").write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        read_spec(tmp_path)
+
+
+def test_missing_folders(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="there is no such folder"):
+        read_spec(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"transformer/config\.json"):
+        read_spec(tmp_path)
+
+
+def test_text_of_another_width_is_refused(tmp_path: Path) -> None:
+    spec = GeneratorSpec(CodecSpec("dct"), TextSpec("bytes", length=8, width=5))
+    save_generator(tmp_path, tiny_network(), spec)
+    with pytest.raises(ValueError, match="use the encoder that it was trained with"):
+        load_generator(tmp_path)
