@@ -19,7 +19,6 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from torch import Tensor
 
 TIMESTEP_SCALE = 1000.0
@@ -205,6 +204,9 @@ class _UniPC(_Scheduled):
     """
 
     def __init__(self, steps: int, shift: float) -> None:
+        # Importing diffusers takes seconds: those who only draw times do not pay for it.
+        from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+
         super().__init__(steps, shift)
         self._scheduler = UniPCMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift

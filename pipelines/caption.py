@@ -26,7 +26,7 @@ from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
 from curation.duplicates import DuplicateConfig
 from curation.errors import CaptionError, CurationError
-from curation.records import CaptionRow, ClipRow, RunRow, canonical_json, now
+from curation.records import CaptionRow, ClipRow, RunRow, TakedownRow, canonical_json, now
 from curation.scan import ScanConfig
 from curation.selection import SelectionPolicy
 from curation.shards.manifest import MANIFEST
@@ -203,28 +203,43 @@ def export_captions(
 def import_captions(home: Home, path: Path) -> ImportSummary:
     """Take a person's captions in: from now on they come before every captioner's.
 
-    Importing the same file again changes nothing.
+    Importing the same file again changes nothing. Words that a captioner had said already are not
+    a person's: rows of an export that nobody touched stay the captioner's.
 
     Raises:
         ValueError: the file cannot be read at all.
     """
     edits, refused = read_edits(path)
     with started(home, SerialEngine(), Silence()) as job:
-        known = set(job.catalog.read("clips", columns=["clip_id"])["clip_id"].to_pylist())
+        clips = job.catalog.read("clips", columns=["clip_id", "video_id"])
+        film_of = dict(zip(*(clips[name].to_pylist() for name in clips.column_names), strict=True))
+        taken_down = {row.video_id for row in job.catalog.rows(TakedownRow)}
         before = edited_captions(job.catalog)
+        said = _said(job.catalog, [edit.clip_id for edit in edits])
         fresh = []
         unchanged = 0
         for edit in edits:
             last = before.get(edit.clip_id)
-            if edit.clip_id not in known:
+            if edit.clip_id not in film_of:
                 refused.append(Refused(edit.lines, f"no clip {edit.clip_id} is known here"))
-            elif last is not None and last.caption == edit.caption:
+            elif film_of[edit.clip_id] in taken_down:
+                refused.append(Refused(edit.lines, "its film was taken down"))
+            elif edit.caption in ({last.caption} if last else said.get(edit.clip_id, ())):
                 unchanged += 1
             else:
                 fresh.append(_edited_row(edit, last, path.name))
         job.catalog.append("captions", fresh)
     by_line = sorted(refused, key=lambda row: int(row.lines.partition("-")[0]))
     return ImportSummary(len(fresh), unchanged, by_line)
+
+
+def _said(catalog: Catalog, clip_ids: list[str]) -> dict[str, set[str]]:
+    """All that captioners have said of some clips."""
+    said: dict[str, set[str]] = {}
+    for row in catalog.rows(CaptionRow, {"clip_id": clip_ids}):
+        if row.caption is not None:
+            said.setdefault(row.clip_id, set()).add(row.caption)
+    return said
 
 
 def _edited_row(edit: Edit, replaces: CaptionRow | None, file: str) -> CaptionRow:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from pipelines.commands.options import JsonOption
+from pipelines.commands.options import JsonOption, picture_size
 from pipelines.console import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def generate_command(
 
     if image is not None and first is not None:
         raise ValueError("image, first: they are the same picture; give one of them")
-    width, height = _size(size)
+    width, height = picture_size(size)
     device = device or _device()
     job = GenerateJob(
         checkpoint=checkpoint,
@@ -191,13 +191,6 @@ def _device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
-    if match is None:
-        raise ValueError(f"size={text!r}: write width x height in pixels, e.g. 832x480")
-    return int(match[1]), int(match[2])
 
 
 def _numbers(name: str, text: str, *, whole: bool = False) -> tuple[float, ...]:

@@ -1,5 +1,6 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how their texts are read."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -19,3 +20,15 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object as the last line, and nothing else.")
 ]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Processes that work at the same time.")]
+
+
+def picture_size(text: str) -> tuple[int, int]:
+    """Read ``WIDTHxHEIGHT``.
+
+    Raises:
+        ValueError: it is written otherwise.
+    """
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if match is None:
+        raise ValueError(f"size={text!r}: write width x height in pixels, e.g. 832x480")
+    return int(match[1]), int(match[2])

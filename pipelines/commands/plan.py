@@ -16,7 +16,7 @@ from model.schedule import Schedule
 from model.tree import WINDOW_CAP, Plan, plan_tree
 from model.tree_cost import PlanCost, plan_cost
 from model.tree_picture import svg_picture, text_picture
-from pipelines.commands.options import JsonOption
+from pipelines.commands.options import JsonOption, picture_size
 from pipelines.console import ConsoleProgress
 
 _WIDEST = 120  # characters; a picture wider than that does not tell more
@@ -68,7 +68,7 @@ def plan_command(
       tempo plan "f(6,24)m(1,8)" --frames 500 --given 0 --given 499 --svg plan.svg
       tempo plan "f(6,12,24)m(1,2,4)" --frames 601 --prefix 121
     """
-    width, height = _size(size)
+    width, height = picture_size(size)
     plan = plan_tree(
         Schedule.parse(schedule, steps=_numbers(steps)),
         frames,
@@ -97,13 +97,6 @@ def plan_command(
             "svg": None if svg is None else str(svg),
         }
         typer.echo(json.dumps(document, sort_keys=True))
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
-    if match is None:
-        raise ValueError(f"size={text!r}: write width x height in pixels, e.g. 832x480")
-    return int(match[1]), int(match[2])
 
 
 def _numbers(text: str | None) -> tuple[int, ...]:

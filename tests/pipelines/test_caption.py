@@ -254,7 +254,7 @@ def test_edited_captions_win_and_are_packed(films: Path, own_home: Home, tmp_pat
         writer.writeheader()
         writer.writerows([exported[0] | {"editor": "Ada"}, exported[1], exported[2]])
     outcome = import_captions(own_home, table)
-    assert outcome.imported == 2
+    assert (outcome.imported, outcome.unchanged) == (1, 1)  # nobody touched the third row
     assert [(row.lines, row.why) for row in outcome.refused] == [
         ("3", f"no clip {'f' * 32} is known here")
     ]
@@ -266,7 +266,7 @@ def test_edited_captions_win_and_are_packed(films: Path, own_home: Home, tmp_pat
         packed = catalog.read("samples", columns=["caption"])["caption"].to_pylist()
     assert any("=an edit, by hand" in caption for caption in packed)
     by_source = {row.source for row in rows(own_home, "edited")}
-    assert by_source == {"Ada (edits.csv)", "edits.csv"}
+    assert by_source == {"Ada (edits.csv)"}
 
 
 def test_newest_edit_counts_also_when_it_is_an_old_one(own_home: Home, tmp_path: Path) -> None:
@@ -282,6 +282,18 @@ def test_newest_edit_counts_also_when_it_is_an_old_one(own_home: Home, tmp_path:
     with table.open(newline="") as file:
         now = {row["clip_id"]: row for row in csv.DictReader(file)}
     assert (now[clip_id]["caption"], now[clip_id]["captioner"]) == ("first", "edited")
+
+
+def test_words_for_a_film_that_was_taken_down_are_refused(own_home: Home, tmp_path: Path) -> None:
+    with Catalog.open(own_home.catalog()) as catalog:
+        clip = catalog.rows(ClipRow)[0]
+    forget(own_home, clip.video_id, "rights withdrawn")
+    path = tmp_path / "edits.jsonl"
+    path.write_text(json.dumps({"clip_id": clip.clip_id, "caption": "words that came too late"}))
+    outcome = import_captions(own_home, path)
+    assert outcome.imported == 0
+    assert [row.why for row in outcome.refused] == ["its film was taken down"]
+    assert rows(own_home, "edited") == []
 
 
 def test_takedown_purges_what_a_killed_run_was_told(own_home: Home) -> None:
@@ -352,7 +364,8 @@ def test_commands_say_what_they_did(own_home: Home, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{CLIPS} clips in {table}" in done.stdout
     lines = table.read_text().splitlines()
-    table.write_text("\n".join([*lines, "not-an-id,words", lines[1].replace("A ", "My ", 1)]))
+    edited = [line.replace("A ", "My ", 1) for line in lines[1:]]
+    table.write_text("\n".join([lines[0], *edited, "not-an-id,words", lines[1]]))
     done = tempo("caption", "import", str(table), *home)
     assert done.returncode == 1
     assert f"line {CLIPS + 2}: clip_id is not one" in done.stdout

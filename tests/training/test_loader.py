@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from tests.conftest import REPOSITORY
 from tests.training.print_batches import MICROBATCHES, config, digests
-from tests.training.tiny_dataset import TinyDataset
+from tests.training.tiny_dataset import U8, TinyDataset
 from training.data import DataConfig, TrainingData
 from training.errors import TrainingDataError
-from training.loader import LoaderConfig
-from training.plan import BatchConfig
+from training.examples import Example, ExampleMaker
+from training.loader import Loader, LoaderConfig
+from training.plan import BatchConfig, MicroBatch
 from training.windows import WindowConfig
 
 STEPS = 9
@@ -72,6 +73,14 @@ def test_batches_depend_on_seed_and_step_alone(
     ]
     together = list(itertools.chain.from_iterable(zip(*of_ranks, strict=True)))
     assert together == undisturbed[start * MICROBATCHES : stop * MICROBATCHES]
+
+
+def test_no_two_examples_of_a_run_draw_the_same(tiny: TinyDataset) -> None:
+    with TrainingData.open(tiny.manifest, config()) as data, data.loader(stop=3) as loader:
+        batches = list(loader)
+    for name in ("noise_seeds", "times"):
+        drawn = [value for batch in batches for value in getattr(batch, name).tolist()]
+        assert len(set(drawn)) == len(drawn)
 
 
 def test_another_seed_gives_other_batches(tiny: TinyDataset, undisturbed: list[str]) -> None:
@@ -190,6 +199,26 @@ def test_workers_end_with_the_loader_whenever_it_is_left(tiny: TinyDataset) -> N
             next(loader)
             raise KeyboardInterrupt
     assert threading.active_count() == before
+
+
+def test_what_waits_for_a_worker_is_dropped_when_the_loader_is_left(tiny: TinyDataset) -> None:
+    going_on, made = threading.Event(), []
+
+    class Slow(ExampleMaker):
+        def make(self, batch: MicroBatch, row: int, pixels: U8) -> Example:
+            made.append((batch.slot, row))
+            if len(made) > first:
+                going_on.wait()
+            return super().make(batch, row, pixels)
+
+    with TrainingData.open(tiny.manifest, config(workers=1, prefetch=12)) as data:
+        plan = data.plan
+        first = len(plan.step(0)[0].visits)
+        loader = Loader(plan, Slow(data.samples, plan, data.config.examples), data.config.loader)
+        with loader:
+            next(loader)
+            threading.Timer(0.5, going_on.set).start()
+        assert len(made) <= first + 1
 
 
 def test_waiting_is_told(tiny: TinyDataset) -> None:
