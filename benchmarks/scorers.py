@@ -92,6 +92,7 @@ def contestants(
         scorer = plan.make()
         print(f"{name}: loaded in {time.perf_counter() - started:.1f} s")
         score_film(plan.batch, scorer, to_score)  # the first pass of a GPU compiles its kernels
+        # mypy cannot infer a lambda's defaults, which hold this round's scorer.
         found[name] = lambda plan=plan, scorer=scorer: timed(  # type: ignore[misc]
             lambda: score_film(plan.batch, scorer, to_score)
         )

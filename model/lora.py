@@ -116,5 +116,5 @@ def load_lora(
     network.set_adapters([name], weights=[weight])
     if fuse:
         # The type-ignores: diffusers leaves these two without annotations.
-        network.fuse_lora(adapter_names=[name])  # type: ignore[no-untyped-call]
-        network.unload_lora()  # type: ignore[no-untyped-call]
+        network.fuse_lora(adapter_names=[name])
+        network.unload_lora()

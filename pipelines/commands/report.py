@@ -35,7 +35,9 @@ def report_command(
     with progress:
         written = write_report(home_at(home), dataset, against, progress)
     colour = _COLOURS[written.state]
-    counts = ", ".join(f"{count} {name}s" for name, count in written.alerts.items() if count)
+    counts = ", ".join(
+        f"{count} {name}{'s' * (count != 1)}" for name, count in written.alerts.items() if count
+    )
     progress.out.print(
         f"[bold]{escape(written.reference)}[/bold] [{colour}]{escape(written.headline)}[/{colour}]"
         + (f" ({counts})" if counts else "")

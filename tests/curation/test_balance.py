@@ -1,12 +1,15 @@
 """Clusters: what belongs together is together, and caps keep the best."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from curation.balance import BalanceConfig, cluster, over_cap
 
 
-def crowds(sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def crowds(
+    sizes: list[int], seed: int = 0
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Unit vectors about well separated directions, shuffled, and which crowd each is of."""
     random = np.random.default_rng(seed)
     crowd = random.permutation(np.repeat(np.arange(len(sizes)), sizes))

@@ -169,7 +169,7 @@ def standing(films: list[int], **fields: list[float]) -> Standing:
 
 def stays(similar: Similar, of: Standing, kept: list[bool] | None = None) -> list[int]:
     mask = np.array(kept if kept is not None else [True] * len(of.films))
-    return representatives(similar, mask, of, HASHES).tolist()  # type: ignore[no-any-return]
+    return representatives(similar, mask, of, HASHES).tolist()  # type: ignore[no-any-return] - numpy says Any
 
 
 def test_the_larger_picture_stays_then_the_longer_film_then_the_better_score() -> None:
@@ -226,4 +226,4 @@ def test_every_set_keeps_one_and_every_dropped_clip_has_one_that_stays(
 )
 def test_impossible_settings_are_named(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"duplicates\.{field}"):
-        DuplicateConfig(**{field: value})  # type: ignore[arg-type]
+        DuplicateConfig(**{field: value})  # type: ignore[arg-type] - fields by name

@@ -124,7 +124,7 @@ def test_words_stand_at_the_clip_they_were_said_of(home: Home) -> None:
     assert len(clips) == len(set(said.values())) == CLIPS
     for clip in clips:
         traces = trace_folder(home.films, clip.video_id, config().scan.fingerprint)
-        asked = CaptionRequest(clip, None, Path("x"), None, traces)  # type: ignore[arg-type]
+        asked = CaptionRequest(clip, None, Path("x"), None, traces)  # type: ignore[arg-type] - no film is needed
         assert said[clip.clip_id] == encoded(question(asked, AskConfig()).pictures)
 
 

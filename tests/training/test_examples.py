@@ -227,6 +227,6 @@ def test_configs_are_recorded_and_overridden_field_by_field() -> None:
 @pytest.mark.parametrize("fields", [{"max_start": -1.0}, {"text_dropout": 1.5}])
 def test_configs_that_cannot_be_meant_are_refused(fields: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"examples\.{next(iter(fields))}"):
-        ExampleConfig(**fields)  # type: ignore[arg-type]
+        ExampleConfig(**fields)  # type: ignore[arg-type] - fields by name
     with pytest.raises(ValueError, match=r"data\.seed"):
         DataConfig(seed=-1)

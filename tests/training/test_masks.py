@@ -128,4 +128,4 @@ def test_mixtures_of_nothing_are_refused(fields: dict[str, float]) -> None:
 def test_shares_are_shares(name: str) -> None:
     for value in (-0.1, 1.1):
         with pytest.raises(ValueError, match=rf"masks\.{name}"):
-            MaskConfig(**{name: value})  # type: ignore[arg-type]
+            MaskConfig(**{name: value})  # type: ignore[arg-type] - fields by name

@@ -166,4 +166,4 @@ def test_tokens_are_counted_in_latents() -> None:
 )
 def test_configs_that_cannot_be_meant_are_refused(fields: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        WindowConfig(**fields)  # type: ignore[arg-type]
+        WindowConfig(**fields)  # type: ignore[arg-type] - fields by name

@@ -51,7 +51,7 @@ def film(scores: list[float], every: int = 12, **fields: object) -> JudgedFilm:
     values = np.array(scores, np.float32)
     frames = np.arange(len(scores), dtype=np.int32) * every
     given_ = {"telling": np.ones(len(scores), np.bool_)} | fields
-    return JudgedFilm(frames, Judged(values, **given_))  # type: ignore[arg-type]
+    return JudgedFilm(frames, Judged(values, **given_))  # type: ignore[arg-type] - fields by name
 
 
 def test_every_frame_is_judged_once_in_batches_of_the_asked_size(tmp_path: Path) -> None:
