@@ -362,3 +362,89 @@ class TakedownRow:
     video_id: str
     reason: str
     recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """A complete training checkpoint. Key: checkpoint_id."""
+
+    checkpoint_id: str
+    """Hash of (training run, step)."""
+    training: str
+    """Name of the training run, the folder under ``checkpoints/``."""
+    stage: str
+    """'stage_1' or 'stage_2' of section 3.3."""
+    recipe: str
+    step: int
+    """Optimiser steps behind it."""
+    uri: str
+    """Its folder."""
+    generator_uri: str | None
+    """The folder that `tempo generate` takes, where the checkpoint has one."""
+    dataset: str
+    version: int
+    dataset_seconds: float
+    """Length of the version's training side, to see how much has come since."""
+    parent: str | None
+    """The checkpoint whose weights the run started from."""
+    seed: int
+    world_size: int
+    val_loss: float | None
+    """Mean loss at fixed times and fixed noise on the held-out side, EMA weights."""
+    weights_sha256: str
+    config: str
+    code_version: str
+    run_id: str
+    recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """How a checkpoint's videos under one schedule were judged. Key: (evaluation_id, schedule)."""
+
+    evaluation_id: str
+    schedule: str
+    frames: int
+    checkpoint: str
+    """Folder of the generator."""
+    checkpoint_id: str | None
+    """Of the catalog's checkpoint, where it is one."""
+    suite: str
+    suite_sha256: str
+    profile: str
+    """'plain' or 'dev' (VBench-Long), or 'proxy' (surrogates, never comparable with VBench)."""
+    videos: int
+    total: float | None
+    """VBench's total score in percent; None for proxies."""
+    metrics: str
+    """JSON object: metric -> {mean, low, high}."""
+    cost: str
+    """JSON object: PFLOPs, seconds, peak bytes, seconds to the first segment, per video."""
+    uri: str
+    """Its folder."""
+    recipe: str
+    config: str
+    code_version: str
+    run_id: str
+    recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PromotionRow:
+    """A decision about which checkpoint serves under a name. Key: (model, decided_at)."""
+
+    model: str
+    """The name under which a checkpoint is promoted."""
+    decision: str
+    """'promoted' or 'kept'."""
+    candidate: str
+    """checkpoint_id that was judged."""
+    incumbent: str | None
+    """checkpoint_id that was in place before; None at the first promotion."""
+    reason: str
+    rule: str
+    """JSON object: the recipe's rule."""
+    numbers: str
+    """JSON object: what it was decided by."""
+    run_id: str
+    decided_at: dt.datetime

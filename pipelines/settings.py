@@ -46,6 +46,16 @@ class Home:
         return self.root / "reports"
 
     @property
+    def checkpoints(self) -> Path:
+        """Checkpoints of training runs: TRAINING/step-NNNNNNNN."""
+        return self.root / "checkpoints"
+
+    @property
+    def runs(self) -> Path:
+        """Logs and records of training runs and evaluations, a folder for each."""
+        return self.root / "runs"
+
+    @property
     def lock(self) -> Path:
         """Held by the one job that writes here."""
         return self.root / ".lock"

@@ -38,8 +38,11 @@ from pyiceberg.types import (
 
 from curation.records import (
     CaptionRow,
+    CheckpointRow,
     ClipRow,
     DatasetRow,
+    EvaluationRow,
+    PromotionRow,
     RefinementRow,
     RunRow,
     SampleRow,
@@ -272,6 +275,9 @@ TABLES: Mapping[str, TableSpec] = {
         TableSpec("shards", ShardRow, ("publish_id", "shard")),
         TableSpec("datasets", DatasetRow, ("name", "version")),
         TableSpec("runs", RunRow, ("run_id",)),
+        TableSpec("checkpoints", CheckpointRow, ("checkpoint_id",), supersedes=True),
+        TableSpec("evaluations", EvaluationRow, ("evaluation_id", "schedule"), supersedes=True),
+        TableSpec("promotions", PromotionRow, ("model", "decided_at")),
         TableSpec("takedowns", TakedownRow, ("video_id",), supersedes=True),
     )
 }

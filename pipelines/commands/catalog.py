@@ -61,7 +61,8 @@ def sql_command(
 ) -> None:
     """Query the catalog with DuckDB.
 
-    Tables: sources, videos, shots, clips, captions, samples, shards, datasets, runs, takedowns.
+    Tables: sources, videos, shots, clips, captions, samples, shards, datasets, runs,
+    checkpoints, evaluations, promotions, takedowns.
 
     Example: [bold]tempo sql "select status, count(*) from videos group by 1"[/bold]
     """
