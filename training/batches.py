@@ -61,9 +61,9 @@ class Batch:
     def __len__(self) -> int:
         return len(self.sample_ids)
 
-    def frames(self, dtype: torch.dtype = torch.float32) -> Tensor:
+    def frames(self, dtype: torch.dtype = torch.float32, *, rows: slice = slice(None)) -> Tensor:
         """The videos as the codec takes them: `[B,3,F,H,W]` in [-1,1], on the pixels' device."""
-        return (self.pixels.to(dtype) / 127.5 - 1.0).movedim(-1, 1).contiguous()
+        return (self.pixels[rows].to(dtype) / 127.5 - 1.0).movedim(-1, 1).contiguous()
 
     def to(self, device: torch.device | str) -> Self:
         """What the network is fed on another device; pinned pictures are copied without waiting."""

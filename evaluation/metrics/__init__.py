@@ -1,1 +1,0 @@
-"""How one video is judged: VBench-Long's six quality dimensions, and surrogates without weights."""
