@@ -26,6 +26,7 @@ _UNITS = {
     "scan": "films",
     "score": "films",
     "caption": "clips",
+    "encode": "films",
     "pack": "shards",
     "verify": "shards",
     "demo": "films",

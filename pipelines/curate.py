@@ -32,7 +32,8 @@ from pipelines.steps.captioners import CaptionConfig, Ready, check_captioners, p
 from pipelines.steps.choose import SCORE, choose, clip_rows, refuse_if_nothing
 from pipelines.steps.identify import Library, identify
 from pipelines.steps.ingest import IngestConfig, ingest, pending
-from pipelines.steps.pack import Origin, pack_dataset, pack_fingerprint, plan_dataset
+from pipelines.steps.pack import pack_dataset
+from pipelines.steps.plan import Origin, pack_fingerprint, plan_dataset
 from pipelines.steps.refine import SCORER_OF_LOOK, refine
 from pipelines.steps.score import score
 from pipelines.steps.sides import earlier_sides

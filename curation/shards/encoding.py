@@ -8,8 +8,8 @@ the frames and the settings alone.
 
 import dataclasses
 import io
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from curation.records import VideoRow
 from curation.traces import Traces, column
 from curation.video.conform import conform
 from curation.video.encode import EncodeSettings, FilmWriter
-from curation.video.film import Film, Frame
+from curation.video.film import Film, FilmInfo, Frame
 from curation.video.geometry import content_box
 from curation.video.spans import FrameTable, read_span
 
@@ -61,32 +61,102 @@ def encode_sample(
         EncodeError: the encoder refuses.
     """
     first = clips[0]
-    assert {clip.video.video_id for clip in clips} == {first.video.video_id}
     film = Film(first.path)
     table = frame_table(first.traces, first.video)
-    buffer = io.BytesIO()
-    with FilmWriter(buffer, *size, settings=settings, colour=film.info.colour) as writer:
-        shown = [_encode_clip(clip, film, table, writer) for clip in clips]
-    return EncodedSample(buffer.getvalue(), writer.frames, shown)
+    with SampleEncoder(clips, film.info, table, size, settings) as encoder:
+        for clip in clips:
+            for frame in read_span(film, table, clip.start_frame, clip.end_frame):
+                encoder.take(frame)
+        return encoder.finish()
 
 
-def _encode_clip(clip: ClipSource, film: Film, table: FrameTable, writer: FilmWriter) -> list[int]:
-    box, size = content_box(clip.video), (writer.width, writer.height)
-    begin = writer.frames
-    offsets = timeline(table.pts, film.info.time_base).offsets(clip.start_frame, clip.end_frame)
-    repeats = np.bincount(offsets, minlength=clip.end_frame - clip.start_frame)
-    for frame in _needed(read_span(film, table, clip.start_frame, clip.end_frame), repeats, clip):
-        picture = conform(frame, film.info, box, size)
-        for _ in range(repeats[frame.index - clip.start_frame]):
-            writer.write(picture, key=writer.frames == begin)
-    return [int(offset) + clip.start_frame for offset in offsets]
+class SampleEncoder:
+    """A sample in the making: takes the source frames of its clips, in order. A context manager.
 
+    Args:
+        clips: of one film, in order.
+        film: what the film says of itself.
+        table: its frames.
+        size: width and height, even.
+        settings: how to code.
+    """
 
-def _needed(
-    frames: Iterator[Frame], repeats: npt.NDArray[np.intp], clip: ClipSource
-) -> Iterator[Frame]:
-    """The frames that 24 fps shows; those it drops are decoded but not looked at."""
-    return (frame for frame in frames if repeats[frame.index - clip.start_frame])
+    def __init__(
+        self,
+        clips: list[ClipSource],
+        film: FilmInfo,
+        table: FrameTable,
+        size: tuple[int, int],
+        settings: EncodeSettings,
+    ) -> None:
+        assert {clip.video.video_id for clip in clips} == {clips[0].video.video_id}
+        self._film, self._size, self._box = film, size, content_box(clips[0].video)
+        times = timeline(table.pts, film.time_base)
+        self._offsets = [times.offsets(clip.start_frame, clip.end_frame) for clip in clips]
+        self._clips = clips
+        self._at = 0
+        self._repeats = self._repeats_of(0)
+        self._buffer = io.BytesIO()
+        self._writer = FilmWriter(self._buffer, *size, settings=settings, colour=film.colour)
+        self._clip_begins = True
+        self.awaits: int | None = clips[0].start_frame
+        """The source frame to give next; None when there is none left to give."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abandon()
+
+    def take(self, frame: Frame) -> None:
+        """Encode the frame as often as 24 fps shows it: a frame that is dropped is not looked at.
+
+        Raises:
+            EncodeError: the encoder refuses.
+        """
+        clip = self._clips[self._at]
+        assert frame.index == self.awaits, (frame.index, self.awaits)
+        repeats = int(self._repeats[frame.index - clip.start_frame])
+        if repeats:
+            picture = conform(frame, self._film, self._box, self._size)
+            for _ in range(repeats):
+                self._writer.write(picture, key=self._clip_begins)
+                self._clip_begins = False
+        self.awaits = frame.index + 1
+        if self.awaits == clip.end_frame:
+            self._begin_next_clip()
+
+    def _begin_next_clip(self) -> None:
+        self._at += 1
+        self._clip_begins = True
+        if self._at == len(self._clips):
+            self.awaits = None
+            return
+        self.awaits = self._clips[self._at].start_frame
+        self._repeats = self._repeats_of(self._at)
+
+    def _repeats_of(self, number: int) -> npt.NDArray[np.intp]:
+        """[n] how often each source frame of a clip is shown."""
+        clip = self._clips[number]
+        return np.bincount(self._offsets[number], minlength=clip.end_frame - clip.start_frame)
+
+    def abandon(self) -> None:
+        """Let go of the encoder; nothing else may be called after it."""
+        self._writer.abandon()
+
+    def finish(self) -> EncodedSample:
+        """The finished video.
+
+        Raises:
+            EncodeError: it cannot be finished.
+        """
+        assert self.awaits is None, "every frame of every clip was given"
+        self._writer.close()
+        shown = [
+            [int(offset) + clip.start_frame for offset in offsets]
+            for clip, offsets in zip(self._clips, self._offsets, strict=True)
+        ]
+        return EncodedSample(self._buffer.getvalue(), self._writer.frames, shown)
 
 
 def frame_table(traces: Path, video: VideoRow) -> FrameTable:

@@ -30,7 +30,7 @@ MEMBERS = ("json", "mp4", "txt")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StoredVideo:
-    """A video that an earlier version holds already, byte for byte what encoding would give."""
+    """A video that is there already, byte for byte what encoding would give."""
 
     tar: Path
     mp4_offset: int
@@ -38,6 +38,8 @@ class StoredVideo:
     mp4_sha256: str
     json_offset: int
     json_size: int
+    fresh: bool = False
+    """It was encoded for this version, ahead of its shard; else an earlier version holds it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,12 +51,12 @@ class ShardTask:
     folder: Path
     samples: tuple[SamplePlan, ...]
     stored: dict[str, StoredVideo]
-    """sample_id -> where an earlier version holds its video."""
+    """sample_id -> where its video is already."""
     settings: EncodeSettings
     publish_id: str
     pack_fingerprint: str
     given_up: dict[str, FilmError] = dataclasses.field(default_factory=dict)
-    """sample_id -> why it is not tried: it has felled a worker before."""
+    """sample_id -> why it is not tried: it has felled a worker before, or its film lacks it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def write_shard(task: ShardTask) -> ShardResult:
         OSError: the disk is full or read-only; nothing half-written is left visible.
         EncodeError: what was written does not read back as it was meant.
     """
-    index = task.folder / f"{task.name}.json"
+    index = index_of(task.folder, task.name)
     if index.is_file():
         return _read_index(index)
     task.folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +99,7 @@ def write_shard(task: ShardTask) -> ShardResult:
                         lost.append(_lost(plan, error))
                         continue
                     encoded += fresh
-                    _add_members(archive, plan, video)
+                    add_members(archive, plan, video)
                     packed.append((plan, video.frame_count))
             _sync(file)
         result = _describe(task, partial, packed, lost, encoded)
@@ -107,6 +109,11 @@ def write_shard(task: ShardTask) -> ShardResult:
     finally:
         partial.unlink(missing_ok=True)
     return result
+
+
+def index_of(folder: Path, shard: str) -> Path:
+    """The file whose presence says that a shard is done."""
+    return folder / f"{shard}.json"
 
 
 def try_sample(task: ShardTask) -> None:
@@ -122,25 +129,25 @@ def try_sample(task: ShardTask) -> None:
     except CurationError:
         return  # no harm to its neighbours: `write_shard` loses it in the ordinary way
     with tarfile.open(fileobj=io.BytesIO(), mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        _add_members(archive, plan, video)
+        add_members(archive, plan, video)
     check_video(video.mp4, plan.sample_id, video.frame_count, plan.size)
 
 
 def _video_of(plan: SamplePlan, task: ShardTask) -> tuple[EncodedSample, bool]:
-    """The sample's video, copied from an earlier version where one holds it."""
+    """The sample's video, copied where it is there already; whether this version encoded it."""
     if plan.sample_id in task.given_up:
         raise task.given_up[plan.sample_id]
     stored = task.stored.get(plan.sample_id)
     if stored is not None:
         video = _copy(stored)
         if video is not None:
-            return video, False
+            return video, stored.fresh
     sources = [clip.source for clip in plan.clips]
     return encode_sample(sources, plan.size, task.settings), True
 
 
 def _copy(stored: StoredVideo) -> EncodedSample | None:
-    """Read a stored video; None when the older shard is gone or no longer holds those bytes."""
+    """Read a stored video; None when its tar is gone or no longer holds those bytes."""
     try:
         with stored.tar.open("rb") as file:
             file.seek(stored.mp4_offset)
@@ -155,7 +162,7 @@ def _copy(stored: StoredVideo) -> EncodedSample | None:
     return EncodedSample(mp4, document["frame_count"], frames)
 
 
-def _add_members(archive: tarfile.TarFile, plan: SamplePlan, video: EncodedSample) -> None:
+def add_members(archive: tarfile.TarFile, plan: SamplePlan, video: EncodedSample) -> None:
     """Tell of nothing but the sample: a `TarInfo` has no time, owner or machine of its own."""
     data = (sample_document(plan, video), video.mp4, plan.caption.encode())
     for kind, content in zip(MEMBERS, data, strict=True):

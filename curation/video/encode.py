@@ -141,7 +141,7 @@ class FilmWriter:
         if kind is None:
             self.close()
         else:
-            self._abandon()
+            self.abandon()
 
     def write_rgb(self, rgb: npt.NDArray[np.uint8], pts: int | None = None) -> None:
         """Encode one picture [H, W, 3], full-range RGB. Raises as `write` does."""
@@ -184,16 +184,16 @@ class FilmWriter:
             EncodeError: nothing was written, or it cannot be finished (a full disk).
         """
         if not self.frames:
-            self._abandon()
+            self.abandon()
             raise EncodeError("a film needs at least one frame")
         try:
             self._container.mux(self._stream.encode(None))
             self._container.close()
         except av.error.FFmpegError as error:
-            self._abandon()
+            self.abandon()
             raise EncodeError(f"the film cannot be finished: {error}") from error
 
-    def _abandon(self) -> None:
-        """Let go of the target; what went wrong is known already."""
+    def abandon(self) -> None:
+        """Let go of the target, finished or not; what went wrong is known already."""
         with contextlib.suppress(av.error.FFmpegError):
             self._container.close()

@@ -3,6 +3,7 @@
 The scan's table of timestamps says where frame n is. Containers land where they like after a seek,
 and some films cannot be entered exactly at all, so what comes out is checked against the table
 frame by frame, and the last resort is to decode from the start: slower, never a different frame.
+Whoever wants many spans of a film that cannot be entered takes them from one `read_through`.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.errors import FilmError
-from curation.video.film import Film, FilmInfo, Frame
+from curation.video.film import Film, Frame
 
 _ENTRIES = 3  # keyframes tried, each further back, before the film is decoded from its start
 
@@ -58,29 +59,40 @@ def read_span(
                 expected += 1
             if expected == end:
                 return
-    raise FilmError(
+    raise moved(expected)
+
+
+def read_through(film: Film, table: FrameTable, *, threads: int = 1) -> Iterator[Frame]:
+    """Decode from the film's start; ends before the first frame that its scan did not see."""
+    yield from _checked(film.frames(threads=threads if table.seekable else 1), table)
+
+
+def moved(expected: int) -> FilmError:
+    """What is said of a film that no longer gives a frame of its scan."""
+    return FilmError(
         "frames_moved", f"frame {expected} is not where the scan saw it; scan the film again"
     )
 
 
-def enterable(info: FilmInfo) -> bool:
-    """Whether a sound film of this kind gives the same frames when it is entered in the middle."""
-    container = info.container.split(",")[0]
+def enterable(container: str, codec: str) -> bool:
+    """Whether a sound film of this kind gives the same frames when it is entered in the middle.
+
+    Args:
+        container: FFmpeg's name of the format, or its names in a row, as `FilmInfo` has them.
+        codec: FFmpeg's name of the codec.
+    """
+    first = container.split(",")[0]
     # An AVI holds decode times only, and H.264's delay after a keyframe is not its delay before.
-    return (
-        container in _DATED
-        and info.codec in _ENTERABLE
-        and not (container == "avi" and info.codec == "h264")
-    )
+    return first in _DATED and codec in _ENTERABLE and (first, codec) != ("avi", "h264")
 
 
 def _ways_in(film: Film, table: FrameTable, start: int, threads: int) -> Iterator[Iterator[Frame]]:
     """Decodes that should pass `start`, the quickest first, numbered as in the table."""
-    if table.seekable and enterable(film.info):
+    if table.seekable and enterable(film.info.container, film.info.codec):
         entries = np.flatnonzero(table.key[: start + 1])[::-1][:_ENTRIES]
         for entry in entries[entries > 0]:
             yield _numbered(film.frames_from(int(table.pts[entry]), threads=threads), table)
-    yield _checked(film.frames(threads=threads if table.seekable else 1), table)
+    yield read_through(film, table, threads=threads)
 
 
 def _numbered(frames: Iterator[Frame], table: FrameTable) -> Iterator[Frame]:
