@@ -2,8 +2,8 @@
 
 from markupsafe import Markup
 
+from curation.pages.wording import significant
 from curation.report.document import Histogram
-from curation.report.wording import significant
 
 _WIDTH, _HEIGHT = 440.0, 96.0
 

@@ -7,12 +7,10 @@ for all, and the page shows how sure it is.
 
 import base64
 import dataclasses
-import json
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup
 
 from curation.report.composition import film_name, spoken
 from curation.report.document import Report
@@ -34,14 +32,6 @@ class PageData:
     whatif: dict[str, Any]
     gallery: dict[str, Any]
     strips: dict[str, Any]
-
-
-def script_json(value: object) -> Markup:
-    """JSON that can stand inside a script element: no text in it can end the element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - every character that HTML or JavaScript minds is escaped
 
 
 def packed_bytes(values: npt.NDArray[Any], kind: str) -> str:

@@ -1,22 +1,12 @@
 import base64
-import json
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmarks.report import COMMAND, synthetic_version
 from curation.report import collect as collecting
 from curation.report.collect import collect
-from curation.report.embedding import drawn_rows, packed_bytes, script_json, whatif_data
-
-
-@given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
-def test_embedded_json_is_json_and_holds_nothing_that_html_minds(value: object) -> None:
-    text = str(script_json(value))
-    assert json.loads(text) == value
-    assert not set(text) & set("<>&\u2028\u2029")
+from curation.report.embedding import drawn_rows, packed_bytes, whatif_data
 
 
 def test_columns_survive_bit_for_bit() -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks.report import synthetic_page, synthetic_version
 from curation.report.page import MAX_BYTES
-from curation.report.wording import duration, percent, significant, size
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +33,3 @@ def test_the_security_policy_names_the_page_s_own_script_and_style(page: str) ->
 def test_no_markup_carries_style_or_handlers_that_the_policy_forbids(page: str) -> None:
     markup = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
     assert not re.findall(r"\s(?:style|on\w+)=", markup)
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        (duration(0.5 / 60), "30 s"), (duration(0.05), "3.0 min"), (duration(12.34), "12.3 h"),
-        (duration(12345), "12 345 h"), (size(28_400_000), "28.4 MB"), (size(12), "12 B"),
-        (percent(1, 3), "33 %"), (percent(1, 200), "0.5 %"), (percent(0, 0), "0 %"),
-        (significant(0.012345), "0.0123"), (significant(1234.5), "1230"), (significant(0), "0"),
-        (significant(1e-6), "1.00e-06"), (significant(None), "–"),
-    ],
-)  # fmt: skip
-def test_numbers_are_written_for_people(written: str, expected: str) -> None:
-    assert written.replace("\u202f", " ") == expected

@@ -1,6 +1,6 @@
 "use strict";
 // What the other scripts share: reading what is embedded, building elements, writing numbers.
-// Text from the dataset reaches the page through textContent alone, never as markup.
+// Text from outside reaches the page through textContent alone, never as markup.
 
 const NARROW_SPACE = "\u202f";
 
@@ -74,4 +74,38 @@ async function copyText(text, source) {
     selection.addRange(range);
     document.execCommand("copy");
   }
+}
+
+/** Acts once, when an element comes close to what is shown. */
+function whenNear(target, act) {
+  const observer = new IntersectionObserver(
+    (entries) => {
+      if (entries.some((entry) => entry.isIntersecting)) {
+        observer.disconnect();
+        act();
+      }
+    },
+    { rootMargin: "800px" },
+  );
+  observer.observe(target);
+}
+
+/** Marks the section that is being read in the navigation. */
+function followSections() {
+  const links = new Map(
+    [...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]),
+  );
+  const observer = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries) {
+        const link = links.get(entry.target.id);
+        if (entry.isIntersecting && link) {
+          for (const other of links.values()) other.removeAttribute("aria-current");
+          link.setAttribute("aria-current", "true");
+        }
+      }
+    },
+    { rootMargin: "-20% 0px -70% 0px" },
+  );
+  for (const section of document.querySelectorAll("main > section[id]")) observer.observe(section);
 }

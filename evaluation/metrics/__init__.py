@@ -1,0 +1,1 @@
+"""How one video is judged: VBench-Long's six quality dimensions, and surrogates without weights."""
