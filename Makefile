@@ -4,8 +4,11 @@ UV     := .venv/bin/uv
 VENV   := .venv/.installed
 HOME_DIR ?= tempo-home
 WORKERS ?= 2
+STACK   ?= $(HOME_DIR)/stack
+PREFECT_PORT ?= 4200
+POSTGRES_PORT ?= 5433
 
-.PHONY: help curate test check format lock clean
+.PHONY: help curate deploy up-local down-local test check format lock clean
 
 help:  ## show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +27,15 @@ else
 	.venv/bin/tempo demo "$(HOME_DIR)/demo-library"
 	.venv/bin/tempo curate "$(HOME_DIR)/demo-library/manifest.csv" --recipe curate_offline --home "$(HOME_DIR)" --dataset demo --workers $(WORKERS)
 endif
+
+deploy: $(VENV)  ## register all flows with the Prefect server at $$PREFECT_API_URL; FILMS=DIR curates it nightly
+	.venv/bin/python -m flows.deployments $(if $(FILMS),--films "$(FILMS)")
+
+up-local: $(VENV)  ## start PostgreSQL, a Prefect server and a worker on this machine, without Docker
+	.venv/bin/python -m flows.stack up --folder "$(STACK)" --home "$(HOME_DIR)" --port $(PREFECT_PORT) --postgres-port $(POSTGRES_PORT)
+
+down-local: $(VENV)  ## end them; what they hold is kept
+	.venv/bin/python -m flows.stack down --folder "$(STACK)"
 
 test: $(VENV)  ## run the tests
 	.venv/bin/python -m pytest

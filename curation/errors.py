@@ -65,3 +65,7 @@ class DatasetError(CurationError):
 
 class CaptionError(CurationError):
     """A captioner cannot do its work at all; what it has said until then is kept."""
+
+
+class EndpointAwayError(CaptionError):
+    """A served captioner does not answer now; it may in a minute."""

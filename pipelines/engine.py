@@ -49,6 +49,11 @@ class Stage(Generic[StateT, ItemT, ValueT]):
         """
         return Stage(name, _nothing, functools.partial(_without_state, run), limits)
 
+    def numbered(self) -> "Stage[StateT, tuple[int, ItemT], ValueT]":
+        """The same stage over items that carry a number, for a caller that must know them again."""
+        run = functools.partial(_without_number, self.run)
+        return Stage(self.name, self.setup, run, self.limits)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Done(Generic[ItemT, ValueT]):
@@ -93,6 +98,9 @@ class Engine(Protocol):
             StageSetupError: the stage's setup failed; the map is over.
         """
 
+    def at_most(self, workers: int) -> "Engine":
+        """This engine with no more workers at once than so many: for a model that fills a GPU."""
+
 
 class SerialEngine:
     """Runs everything in this process, in order and without protection: for tests and debugging."""
@@ -107,6 +115,10 @@ class SerialEngine:
             raise StageSetupError(f"stage {stage.name!r} cannot be set up: {error!r}") from error
         for item in items:
             yield _outcome(item, attempt(functools.partial(stage.run, state), item))
+
+    def at_most(self, workers: int) -> "SerialEngine":  # noqa: ARG002 - one is the fewest
+        """See `Engine.at_most`."""
+        return self
 
 
 class LocalEngine:
@@ -139,6 +151,10 @@ class LocalEngine:
         crew: Crew[ItemT, ValueT] = Crew(stage.name, functions, stage.limits, self.workers)
         return self._stream(crew, items)
 
+    def at_most(self, workers: int) -> "LocalEngine":
+        """See `Engine.at_most`."""
+        return LocalEngine(min(self.workers, workers))
+
     def _stream(
         self, crew: Crew[ItemT, ValueT], items: Iterable[ItemT]
     ) -> Iterator[Outcome[ItemT, ValueT]]:
@@ -158,6 +174,12 @@ def _nothing() -> None:
 
 def _without_state(run: Callable[[ItemT], ValueT], _: None, item: ItemT) -> ValueT:
     return run(item)
+
+
+def _without_number(
+    run: Callable[[StateT, ItemT], ValueT], state: StateT, numbered: tuple[int, ItemT]
+) -> ValueT:
+    return run(state, numbered[1])
 
 
 def _outcome(item: ItemT, answer: Answer[ValueT]) -> Outcome[ItemT, ValueT]:

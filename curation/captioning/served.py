@@ -25,7 +25,7 @@ from curation.captioning.judging import judged
 from curation.captioning.replies import NO_COMPLETION, Reply, Unreadable, read_reply
 from curation.captioning.spending import Meter, MeteredClient, Spent
 from curation.captioning.words import Answer, CaptionRequest
-from curation.errors import CaptionError
+from curation.errors import CaptionError, EndpointAwayError
 
 _SECOND_TRY: dict[str, Any] = {"frequency_penalty": 0.3}
 """At temperature 0 the same question gets the same answer; this lets it differ."""
@@ -90,7 +90,7 @@ class EndpointCaptioner:
                 yield answer
                 failures = failures + 1 if _failed(answer) else 0
                 if failures >= self._config.give_up_after:
-                    raise CaptionError(
+                    raise EndpointAwayError(
                         f"captioner endpoint: {failures} clips in a row got no answer from "
                         f"{self._config.host} ({answer.reason}); see to the server and run again: "
                         "what has been answered is kept"

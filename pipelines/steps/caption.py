@@ -20,7 +20,7 @@ from curation.records import CaptionRow, ClipRow, VideoRow, now
 from curation.scan import ScanConfig
 from curation.traces import trace_folder
 from pipelines.crew import StageSetupError
-from pipelines.engine import Done, Engine, LocalEngine, Stage
+from pipelines.engine import Done, Stage
 from pipelines.job import Job
 from pipelines.steps.captioners import InWorkers, Ready, Served
 from pipelines.steps.identify import Library
@@ -185,10 +185,11 @@ def _answers(
 
 def _worked(job: Job, ready: InWorkers, requests: list[CaptionRequest]) -> Iterator[list[Answer]]:
     """Answers from the engine's workers; an item that fails costs its own clips only."""
-    stage = Stage("caption", ready.setup, _caption_clips, ready.limits)
+    stage = Stage(f"caption-{ready.name}", ready.setup, _caption_clips, ready.limits)
+    engine = job.engine if ready.processes is None else job.engine.at_most(ready.processes)
     failures = 0
     try:
-        for outcome in _engine(job, ready).map(stage, _batches(requests, ready.clips_at_once)):
+        for outcome in engine.map(stage, _batches(requests, ready.clips_at_once)):
             if isinstance(outcome, Done):
                 yield outcome.value
                 continue
@@ -198,13 +199,6 @@ def _worked(job: Job, ready: InWorkers, requests: list[CaptionRequest]) -> Itera
             yield [_failure(ready, request) for request in outcome.item]
     except StageSetupError as error:
         raise CaptionError(f"captioner {ready.name} cannot be started: {error}") from error
-
-
-def _engine(job: Job, ready: InWorkers) -> Engine:
-    """The job's engine, with no more workers than the captioner allows."""
-    if ready.processes is None or not isinstance(job.engine, LocalEngine):
-        return job.engine
-    return LocalEngine(min(job.engine.workers, ready.processes))
 
 
 def _batches(requests: list[CaptionRequest], size: int | None) -> Iterator[list[CaptionRequest]]:

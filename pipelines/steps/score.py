@@ -52,7 +52,7 @@ def _score_by(job: Job, plan: ScorerPlan, scan: str, derive: str, films: set[str
     made_by = plan.fingerprint(scan)
     work = list(_films_to_score(job, made_by, scan, derive, films))
     stage: Stage[Scorer, FilmToScore, dict[str, ClipScore]] = Stage(
-        "score",
+        f"score-{plan.name}",
         setup=plan.make,
         run=functools.partial(score_film, plan.batch),
         limits=_LIMITS,

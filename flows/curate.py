@@ -1,0 +1,119 @@
+"""The flow `curate-videos`: films in, a published dataset version out.
+
+``python -m flows.curate films/ --dataset nature`` runs it without a server; a deployment runs it on
+a worker. The job is `pipelines.curate.curate` itself, under an engine whose batches are tasks.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from pydantic import Field
+
+from curation.shards.manifest import MANIFEST
+from flows.artifacts import show_curation
+from flows.batches import TaskEngine
+from flows.events import dataset_published
+from flows.naming import name_of
+from flows.progress import FlowProgress
+from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass
+from flows.running import begin
+from pipelines.commands.options import HomeOption, SetOption, WorkersOption
+from pipelines.curate import CurateRequest, curate
+from pipelines.engine import LocalEngine
+from pipelines.inputs import list_films
+from pipelines.recipes.curation import curation_recipe
+from pipelines.settings import home_at, with_overrides
+from pipelines.summary import Summary
+
+Recipe = Literal["curate_offline", "curate_production"]
+
+
+@flow(name="curate-videos", flow_run_name="curate {dataset}")
+def curate_videos(
+    paths: Annotated[list[str], Field(min_length=1)],
+    dataset: str = "films",
+    recipe: Recipe = "curate_offline",
+    set: list[str] | None = None,  # noqa: A002 - named as the command's option is
+    home: str | None = None,
+    workers: Annotated[int, Field(ge=1)] = 2,
+    retry: bool = False,
+) -> str:
+    """Curate films into the next version of a dataset.
+
+    Running it again costs only what is new; a run that was killed or cancelled is finished by the
+    next one.
+
+    Args:
+        paths: Films: files, folders, globs or manifests, as the worker sees them.
+        dataset: Name of the dataset.
+        recipe: Which policy and captioners: offline needs no weights and no network.
+        set: Fields of the recipe to override, such as select.motion.min=0.01
+        home: Where everything is kept, on the worker; default $TEMPO_HOME or ./tempo-home.
+        workers: Processes that work at the same time.
+        retry: Also try films again whose quarantine is permanent.
+
+    Returns:
+        ``NAME@VERSION``.
+    """
+    begin()
+    summary = _curated(paths, dataset, recipe, set or [], home, workers, retry)
+    assert summary.dataset is not None
+    show_curation(summary)
+    if summary.dataset.fresh:
+        manifest = json.loads((Path(summary.dataset.folder) / MANIFEST).read_bytes())
+        dataset_published(summary.dataset, manifest["publish_id"])
+    return summary.dataset.reference
+
+
+@task(
+    name="curate",
+    task_run_name="curate {dataset}",
+    retries=JOB_RETRIES,
+    retry_delay_seconds=JOB_DELAYS,
+    retry_jitter_factor=JITTER,
+    retry_condition_fn=job_can_pass,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def _curated(
+    paths: list[str],
+    dataset: str,
+    recipe: str,
+    overrides: list[str],
+    home: str | None,
+    workers: int,
+    retry: bool,
+) -> Summary:
+    config = with_overrides(curation_recipe(recipe), overrides)
+    request = CurateRequest(list_films(paths), dataset, config, retry)
+    engine = TaskEngine(LocalEngine(workers), name_of)
+    with FlowProgress() as progress:
+        return curate(request, home_at(Path(home) if home else None), engine, progress)
+
+
+def main(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders, globs or manifests.")],
+    dataset: Annotated[str, typer.Option(help="Name of the dataset.")] = "films",
+    recipe: Annotated[Recipe, typer.Option(help="The policy and the captioners.")] = (
+        "curate_offline"
+    ),
+    home: HomeOption = None,
+    workers: WorkersOption = 2,
+    overrides: SetOption = None,
+) -> None:
+    """Run the flow curate-videos here, without a deployment.
+
+    Example: python -m flows.curate films/ --dataset nature
+    """
+    reference = curate_videos(
+        paths, dataset, recipe, overrides, str(home) if home else None, workers
+    )
+    typer.echo(reference)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,396 @@
+"""The services of an installation as plain processes on this machine: `make up-local`.
+
+PostgreSQL (for Prefect and for the catalog), the Prefect server and a worker, each on the loopback
+interface only, with a log and a pid file in one folder. What compose does in containers, with the
+same commands, for machines without Docker and for tests. Nothing is restarted by itself: run it
+again, and what has ended is started.
+"""
+
+import contextlib
+import dataclasses
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import psutil
+import typer
+from sqlalchemy import URL, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from flows.deployments import POOL
+
+USER, PREFECT_DATABASE, CATALOG_DATABASE = "tempo", "prefect", "tempo"
+_PATIENCE = 120.0
+_POLL = 0.2
+_LOCAL = "127.0.0.1"
+
+SERVER_ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # Task runs are recorded in batches: one transaction for each stalls a database under load.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+"""Of the Prefect server, here and in compose."""
+CLIENT_ENVIRONMENT = {
+    "DO_NOT_TRACK": "1",
+    # A server that restarts is waited for: about four minutes.
+    "PREFECT_CLIENT_MAX_RETRIES": "8",
+    "PREFECT_WORKER_QUERY_SECONDS": "5",
+}
+"""Of the worker and its flow runs, here and in compose."""
+
+
+def server_command(host: str, port: int) -> list[str]:
+    """The Prefect server, without the program that runs Prefect."""
+    return ["server", "start", "--host", host, "--port", str(port)]
+
+
+def worker_command(name: str) -> list[str]:
+    """A worker of the pool, without the program that runs Prefect."""
+    return ["worker", "start", "--pool", POOL, "--type", "process", "--name", name]
+
+
+class StackError(RuntimeError):
+    """A service cannot be started; the message says which, and what to do."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stack:
+    """Where the services are and how they are reached.
+
+    Attributes:
+        folder: pid files, logs, the database's files and its password.
+        home: the home folder that the worker's runs use.
+        port: of the Prefect server.
+        postgres_port: of PostgreSQL.
+    """
+
+    folder: Path
+    home: Path
+    port: int
+    postgres_port: int
+
+    @property
+    def api(self) -> str:
+        """Where clients reach the Prefect server."""
+        return f"http://{_LOCAL}:{self.port}/api"
+
+    @property
+    def postgres(self) -> Path:
+        """PostgreSQL's files."""
+        return self.folder / "postgres"
+
+    @property
+    def password(self) -> str:
+        """Of the database's user; made up on first use, readable by this user only."""
+        file = self.folder / "password"
+        if not file.exists():
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as opened:
+                opened.write(secrets.token_urlsafe(24))
+        return file.read_text(encoding="utf-8")
+
+    def address(self, driver: str, database: str) -> URL:
+        """A database's address."""
+        return URL.create(
+            driver, USER, self.password, host=_LOCAL, port=self.postgres_port, database=database
+        )
+
+    def environment(self) -> dict[str, str]:
+        """What a client, a worker and `tempo` itself need to use these services."""
+        catalog = self.address("postgresql+psycopg2", CATALOG_DATABASE)
+        return CLIENT_ENVIRONMENT | {
+            "PREFECT_API_URL": self.api,
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "TEMPO_HOME": str(self.home),
+            "TEMPO_CATALOG_URI": catalog.render_as_string(hide_password=False),
+        }
+
+
+def up(stack: Stack) -> None:
+    """Start what does not run yet, in order, each when the one before it answers.
+
+    Raises:
+        StackError: a service does not come up; its log is named.
+    """
+    stack.folder.mkdir(parents=True, exist_ok=True)
+    start_postgres(stack)
+    start_server(stack)
+    _write_environment(stack)
+    _run_to_its_end(
+        [sys.executable, "-m", "flows.deployments"], stack, "deploy", stack.environment()
+    )
+    start_worker(stack)
+
+
+def down(folder: Path) -> list[str]:
+    """End what runs, the worker first; returns the names of those that ran."""
+    orders = {"worker": signal.SIGTERM, "server": signal.SIGTERM, "postgres": signal.SIGINT}
+    return [name for name, order in orders.items() if stop(folder, name, order)]
+
+
+def start_postgres(stack: Stack) -> None:
+    """PostgreSQL with the two databases."""
+    if running(stack.folder, "postgres"):
+        return
+    programs, user = _postgres_programs(), _postgres_user()
+    if not (stack.postgres / "PG_VERSION").exists():
+        _make_cluster(stack, programs, user)
+    _refuse_if_taken(stack.postgres_port, "postgres")
+    _start(
+        stack,
+        "postgres",
+        [
+            *(str(programs / "postgres"), "-D", str(stack.postgres / "data")),
+            *("-p", str(stack.postgres_port), "-c", f"listen_addresses={_LOCAL}"),
+            *("-c", "unix_socket_directories="),
+        ],
+        {},
+        user,
+    )
+    _wait(stack.folder, "postgres", lambda: _make_databases(stack))
+
+
+def start_server(stack: Stack) -> None:
+    """The Prefect server on that PostgreSQL."""
+    if running(stack.folder, "server"):
+        return
+    _refuse_if_taken(stack.port, "server")
+    database = stack.address("postgresql+asyncpg", PREFECT_DATABASE)
+    environment = SERVER_ENVIRONMENT | {
+        "PREFECT_HOME": str(stack.folder / "prefect"),
+        "PREFECT_API_DATABASE_CONNECTION_URL": database.render_as_string(hide_password=False),
+    }
+    command = [sys.executable, "-m", "prefect", *server_command(_LOCAL, stack.port)]
+    _start(stack, "server", command, environment)
+    _wait(stack.folder, "server", lambda: _answers(f"{stack.api}/health"))
+
+
+def start_worker(stack: Stack) -> None:
+    """A worker that runs what is deployed."""
+    if running(stack.folder, "worker"):
+        return
+    command = [sys.executable, "-m", "prefect", *worker_command("local")]
+    _start(stack, "worker", command, stack.environment())
+
+
+def running(folder: Path, name: str) -> psutil.Process | None:
+    """The service's process, if it is the one that was started and runs still."""
+    try:
+        pid, started = (folder / f"{name}.pid").read_text(encoding="utf-8").split()
+        process = psutil.Process(int(pid))
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return None
+    # A pid is given out again after a restart of the machine: the start time tells.
+    same = abs(process.create_time() - float(started)) < 1.0
+    return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+
+
+def stop(folder: Path, name: str, order: signal.Signals) -> bool:
+    """End a service as it wishes to be ended, or by force; whether it ran."""
+    process = running(folder, name)
+    if process is not None:
+        process.send_signal(order)
+        try:
+            process.wait(30)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(30)
+    (folder / f"{name}.pid").unlink(missing_ok=True)
+    return process is not None
+
+
+def _start(
+    stack: Stack,
+    name: str,
+    command: list[str],
+    environment: Mapping[str, str],
+    user: str | None = None,
+) -> None:
+    with (stack.folder / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - commands of this module
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=stack.folder,
+            env=os.environ | environment,
+            user=user,
+            start_new_session=True,  # it outlives this command and its terminal
+        )
+    started = psutil.Process(process.pid).create_time()
+    (stack.folder / f"{name}.pid").write_text(f"{process.pid} {started}", encoding="utf-8")
+
+
+def _wait(folder: Path, name: str, ready: Callable[[], bool]) -> None:
+    log = folder / f"{name}.log"
+    deadline = time.monotonic() + _PATIENCE
+    while not ready():
+        if running(folder, name) is None:
+            raise StackError(f"{name} has ended at once; its log says why: {log}")
+        if time.monotonic() > deadline:
+            raise StackError(f"{name} does not answer after {_PATIENCE:g} s; see {log}")
+        time.sleep(_POLL)
+
+
+def _run_to_its_end(
+    command: list[str], stack: Stack, name: str, environment: Mapping[str, str]
+) -> None:
+    log = stack.folder / f"{name}.log"
+    with log.open("ab") as opened:
+        done = subprocess.run(  # noqa: S603 - our own module
+            command,
+            check=False,
+            stdout=opened,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment,
+        )
+    if done.returncode:
+        raise StackError(f"{name} failed; its log says why: {log}")
+
+
+def _answers(address: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(address, timeout=5).status_code == httpx.codes.OK
+    return False
+
+
+def _refuse_if_taken(port: int, name: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_LOCAL, port))
+        except OSError as error:
+            raise StackError(f"port {port} for {name} is taken ({error}); name another") from error
+
+
+def _postgres_programs() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    initdb = shutil.which("initdb") or (str(found[-1]) if found else None)
+    if initdb is None:
+        raise StackError("there are no PostgreSQL server programs (initdb); install postgresql")
+    return Path(initdb).resolve().parent
+
+
+def _postgres_user() -> str | None:
+    """PostgreSQL refuses to run as root: then the user to run it as, else None for ourselves."""
+    if os.geteuid() != 0:
+        return None
+    users = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in ("postgres", "nobody") if name in users)
+
+
+def _make_cluster(stack: Stack, programs: Path, user: str | None) -> None:
+    """An empty cluster with one user, whose password is asked for by every connection."""
+    stack.postgres.mkdir(mode=0o700, exist_ok=True)
+    words = stack.postgres / "password"
+    words.write_text(stack.password, encoding="utf-8")
+    if user:
+        _refuse_if_closed(stack.postgres.parent, user)
+        for path in (stack.postgres, words):
+            shutil.chown(path, user)
+    log = stack.folder / "postgres.log"
+    with log.open("ab") as opened:
+        done = subprocess.run(  # noqa: S603 - PostgreSQL's own program
+            [
+                *(programs / "initdb", "--pgdata", stack.postgres / "data"),
+                *("--auth", "scram-sha-256", "--username", USER, "--pwfile", words),
+            ],
+            check=False,
+            user=user,
+            cwd=stack.postgres,
+            stdout=opened,
+            stderr=subprocess.STDOUT,
+        )
+    words.unlink()
+    if done.returncode:
+        raise StackError(f"PostgreSQL's files could not be made; see {log}")
+    (stack.postgres / "PG_VERSION").touch()
+
+
+def _refuse_if_closed(folder: Path, user: str) -> None:
+    for parent in (folder, *folder.parents):
+        if not parent.stat().st_mode & 0o001:
+            raise StackError(
+                f"PostgreSQL runs as {user!r}, who may not enter {parent}: name another folder, or "
+                "do this as a user other than root"
+            )
+
+
+def _make_databases(stack: Stack) -> bool:
+    """Whether PostgreSQL lets us in; then the databases are there."""
+    address = stack.address("postgresql+psycopg2", "postgres")
+    engine = create_engine(address, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            known = set(connection.execute(text("SELECT datname FROM pg_database")).scalars())
+            for name in sorted({PREFECT_DATABASE, CATALOG_DATABASE} - known):
+                connection.execute(text(f'CREATE DATABASE "{name}"'))
+    except OperationalError:
+        return False
+    return True
+
+
+def _write_environment(stack: Stack) -> Path:
+    """What to source in a shell; it holds the password."""
+    file = stack.folder / "environment"
+    lines = [f"export {name}='{value}'\n" for name, value in stack.environment().items()]
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+        opened.writelines(lines)
+    return file
+
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+FolderOption = Annotated[Path, typer.Option(help="Where the services keep their things.")]
+
+
+@app.command("up")
+def up_command(
+    folder: FolderOption = Path("tempo-home/stack"),
+    home: Annotated[Path, typer.Option(help="The home of the worker's runs.")] = Path("tempo-home"),
+    port: Annotated[int, typer.Option(help="Of the Prefect server.")] = 4200,
+    postgres_port: Annotated[int, typer.Option(help="Of PostgreSQL.")] = 5433,
+) -> None:
+    """Start PostgreSQL, the Prefect server and a worker, and register the deployments.
+
+    Example: python -m flows.stack up --folder stack --home tempo-home
+    """
+    stack = Stack(folder.absolute(), home.absolute(), port, postgres_port)
+    up(stack)
+    typer.echo(f"Prefect   http://{_LOCAL}:{port}")
+    typer.echo(f"logs      {stack.folder}/*.log")
+    typer.echo(f"use it    . {stack.folder / 'environment'}")
+
+
+@app.command("down")
+def down_command(folder: FolderOption = Path("tempo-home/stack")) -> None:
+    """End them; everything they hold is kept.
+
+    Example: python -m flows.stack down --folder stack
+    """
+    ended = down(folder.absolute())
+    typer.echo(f"ended: {', '.join(ended) or 'nothing ran'}")
+
+
+def main() -> None:
+    """Run the command; what a user can mend ends in one line."""
+    try:
+        app()
+    except StackError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()
