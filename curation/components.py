@@ -15,72 +15,22 @@ class Component:
     """A named piece of code with a version."""
 
     version: int
-    modules: tuple[str, ...]
-    """Modules whose source decides the component's numbers."""
+    entries: tuple[str, ...]
+    """Modules that give the component's numbers. What these import of `curation`, directly or not,
+    belongs to it: the test follows the imports."""
 
-
-_ASKED = ("curation.captioning.asking", "curation.captioning.judging")
 
 COMPONENTS = {
-    "scan": Component(
-        2,
-        (
-            "curation.scan",
-            "curation.pictures",
-            "curation.traces",
-            "curation.video.film",
-            "curation.video.decode",
-            "curation.video.colour",
-            "curation.video.deinterlace",
-            "curation.video.geometry",
-            "curation.video.orientation",
-            "curation.video.planar",
-            "curation.video.promised",
-            "curation.measure.clarity",
-            "curation.measure.exposure",
-            "curation.measure.motion",
-            "curation.measure.shots.trace",
-        ),
-    ),
-    "derive": Component(
-        2,
-        (
-            "curation.derive",
-            "curation.clips",
-            "curation.measure.shots.find",
-            "curation.measure.shots.cuts",
-            "curation.measure.shots.gradual",
-            "curation.measure.shots.seeds",
-            "curation.measure.shots.similarity",
-            "curation.video.retime",
-            "curation.video.geometry",
-        ),
-    ),
-    "pack": Component(
-        2,
-        (
-            "curation.shards.encoding",
-            "curation.video.spans",
-            "curation.video.conform",
-            "curation.video.encode",
-            "curation.video.retime",
-        ),
-    ),
-    "scorer:technical": Component(1, ("curation.scoring.frames", "curation.scoring.technical")),
-    "scorer:laion": Component(1, ("curation.scoring.frames", "curation.scoring.laion")),
-    "refine": Component(
-        1,
-        (
-            "curation.duplicates",
-            "curation.balance",
-            "curation.neighbours",
-            "pipelines.steps.refine",
-        ),
-    ),
+    "scan": Component(2, ("curation.scan",)),
+    "derive": Component(2, ("curation.derive",)),
+    "pack": Component(2, ("curation.shards.encoding",)),
+    "scorer:technical": Component(1, ("curation.scoring.technical",)),
+    "scorer:laion": Component(1, ("curation.scoring.laion",)),
+    "refine": Component(1, ("curation.duplicates", "curation.balance", "pipelines.steps.refine")),
     "captioner:sidecar": Component(1, ("curation.captioning.sidecar",)),
     "captioner:describe": Component(2, ("curation.captioning.describe",)),
-    "captioner:endpoint": Component(1, ("curation.captioning.served", *_ASKED)),
-    "captioner:local": Component(1, ("curation.captioning.vlm", *_ASKED)),
+    "captioner:endpoint": Component(1, ("curation.captioning.served",)),
+    "captioner:local": Component(1, ("curation.captioning.vlm",)),
     "captioner:edited": Component(1, ("curation.captioning.edits",)),
 }
 
