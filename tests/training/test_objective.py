@@ -9,6 +9,8 @@ from torch import Tensor
 
 from model import presets
 from model.dct import DctCodec
+from model.dit import MultiMaskDiT
+from model.presets import DiTConfig
 from model.text import ByteEncoder
 from tests.model.tiny import stock_twin, tiny_network
 from tests.training.print_batches import config
@@ -312,6 +314,45 @@ def test_shots_that_lost_their_frames_condition_nothing(tiny: TinyDataset) -> No
     assert {cut for cut, _ in marked[1.0]} == {True, False}
     assert all((share == 0) is cut for cut, share in marked[1.0])
     assert all(share > 0 for _, share in marked[0.0])
+
+
+def test_one_clip_is_learnt_by_heart() -> None:
+    """Loss at most .05 at all times that count; as t falls to 0 the noise cannot be told."""
+    torch.manual_seed(0)
+    size = DiTConfig(2, 32, 128, 2, text_dim=TEXT.width, freq_dim=32, patch_size=(1, 1, 1))
+    network = MultiMaskDiT.of(size)
+    copies, frames, side = 8, 5, 32
+    batch = batch_of(*["first"] * copies, given=[[0]] * copies)
+    batch = dataclasses.replace(
+        batch,
+        bucket=Bucket(side, side, frames),
+        pixels=batch.pixels[:1, :frames, :side, :side].expand(copies, -1, -1, -1, -1),
+        frame_mask=batch.frame_mask[:, :frames],
+        positions=batch.positions[:, :2],
+    )
+    made = objective(codec_samples=copies)
+    steps = 400
+    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 8e-3, total_steps=steps)
+    inputs = made.prepare(batch)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        noise = torch.randn(inputs.noise.shape, generator=generator)
+        times = 0.25 + 0.75 * torch.rand(copies, generator=generator)
+        losses = made.loss(network, dataclasses.replace(inputs, noise=noise, times=times))
+        optimiser.zero_grad()
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+    with torch.no_grad():
+        found = {
+            t: made.loss(
+                network, dataclasses.replace(inputs, times=torch.full((copies,), t))
+            ).total.item()
+            for t in (0.3, 0.5, 0.7, 0.9)
+        }
+    assert max(found.values()) < 0.05, found
 
 
 @pytest.mark.parametrize("share", [1.5, -0.1, math.nan])
