@@ -1,9 +1,11 @@
 """What a curation would do, and every model file that it would load: read, and nothing done.
 
 Nothing is fetched or hashed either, so what it says costs seconds and needs no network; how many
-clips there will be, only the films themselves can tell.
+clips there will be, only the films themselves can tell. What is told apart by its first bytes is a
+file that can be no film at all: an empty one, a text.
 """
 
+import codecs
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,12 @@ from curation.catalog.store import Catalog
 from curation.records import SourceRow
 from curation.scoring.weights import ModelFile, absent, found
 from pipelines.curate import CurateConfig, CurateRequest
+from pipelines.inputs import FilmInput
 from pipelines.settings import Home
 from pipelines.steps.identify import unchanged
+
+_HEAD = 4096
+_SPACE = 0x20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class Plan:
     counts: dict[str, int]
     models: list[ModelFile]
     """Files of weights, absent ones too."""
+    no_films: list["NoFilm"]
+    """Files that need not be decoded to be refused."""
 
     def document(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -31,29 +39,71 @@ class Plan:
             dataclasses.asdict(file) | {"path": file.path and str(file.path)}
             for file in self.models
         ]
-        return {**self.counts, "models": models}
+        no_films = [dataclasses.asdict(file) for file in self.no_films]
+        return {**self.counts, "models": models, "no_films": no_films}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NoFilm:
+    """A file that was offered and is no film."""
+
+    uri: str
+    why: str
 
 
 def planned(request: CurateRequest, home: Home) -> Plan:
     """Look at the catalog and the folders of weights. Writes nothing."""
-    return Plan(_counts(request, home), _models(request.config, home))
+    looked_at = ((film.uri, _why_no_film(film)) for film in request.films)
+    no_films = [NoFilm(uri, why) for uri, why in looked_at if why]
+    refused = {file.uri for file in no_films}
+    films = [film for film in request.films if film.uri not in refused]
+    counts = {"files": len(request.films), "no_films": len(no_films)}
+    counts |= _counts(films, request.config.scan.fingerprint, home)
+    return Plan(counts, _models(request.config, home), no_films)
 
 
-def _counts(request: CurateRequest, home: Home) -> dict[str, int]:
-    counts = {"files": len(request.films), "unhashed_files": len(request.films)}
+def _why_no_film(film: FilmInput) -> str | None:
+    """What speaks against a local file; None when only a decoder could tell, or it is elsewhere."""
+    if "://" in film.uri:
+        return None
+    try:
+        if film.path.is_dir():
+            return "a folder that is named like a film"
+        with film.path.open("rb") as file:
+            head = file.read(_HEAD)
+    except (OSError, ValueError) as error:
+        return str(error)
+    if not head:
+        return "the file holds no bytes"
+    if _is_text(head):
+        return "a text; a list of films is a manifest and ends in .csv, .jsonl or .parquet"
+    return None
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether these first bytes are words: UTF-8, but for a last character cut in two."""
+    if any(byte < _SPACE and byte not in b"\t\n\v\f\r" for byte in head):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _counts(films: list[FilmInput], scan: str, home: Home) -> dict[str, int]:
     if not home.root.is_dir():
-        return counts | {"films_to_scan": len(request.films)}
+        return {"unhashed_files": len(films), "films_to_scan": len(films)}
     with Catalog.open(home.catalog()) as catalog:
         known = {row.uri: row.video_id for row in catalog.rows(SourceRow) if unchanged(row)}
-        scan = request.config.scan.fingerprint
         done = catalog.read("videos", {"scan_fingerprint": scan}, ["video_id"])
     scanned = set(done["video_id"].to_pylist())
-    hashed = [film for film in request.films if film.uri in known]
+    hashed = [film for film in films if film.uri in known]
     seen = sum(known[film.uri] in scanned for film in hashed)
-    return counts | {
-        "unhashed_files": len(request.films) - len(hashed),
+    return {
+        "unhashed_files": len(films) - len(hashed),
         "films_scanned_before": seen,
-        "films_to_scan": len(request.films) - seen,
+        "films_to_scan": len(films) - seen,
     }
 
 

@@ -78,6 +78,21 @@ def home_at(folder: Path | None) -> Home:
     return Home(chosen.absolute())
 
 
+def standing_home(folder: Path | None) -> Home:
+    """As `home_at`, for what only reads: a home that is not there is a mistake, and is not made.
+
+    Raises:
+        ValueError: no catalog is kept there.
+    """
+    home = home_at(folder)
+    if home.catalog().uri is None and not (home.root / "catalog.db").is_file():
+        raise ValueError(
+            f"home {home.root}: no catalog is kept there; name another with --home or $TEMPO_HOME, "
+            f"or make one: tempo curate FOLDER --home {home.root}"
+        )
+    return home
+
+
 def typed_config(kind: type[ConfigT], recorded: dict[str, Any]) -> ConfigT:
     """A config as it was recorded in JSON, checked again.
 

@@ -86,9 +86,9 @@ def export_command(
     Example: [bold]tempo caption export edits.csv --dataset nature[/bold]
     """
     from pipelines.caption import export_captions
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
 
-    where = home_at(home)
+    where = standing_home(home)
     config, films = _asked_for(where, dataset, recipe, overrides)
     count = export_captions(where, config, file, films)
     ConsoleProgress(quiet=as_json).out.print(f"{count} clips in {escape(str(file))}")
@@ -110,9 +110,9 @@ def import_command(
     Example: [bold]tempo caption import edits.csv[/bold]
     """
     from pipelines.caption import import_captions
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
 
-    where = home_at(home)
+    where = standing_home(home)
     summary = import_captions(where, file)
     out = ConsoleProgress(quiet=as_json).out
     for row in summary.refused:

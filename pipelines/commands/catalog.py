@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -29,9 +31,9 @@ def datasets_command(home: HomeOption = None, as_json: JsonOption = False) -> No
     """List the published versions."""
     from curation.catalog.datasets import datasets
     from curation.catalog.store import Catalog
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
 
-    with Catalog.open(home_at(home).catalog()) as catalog:
+    with Catalog.open(standing_home(home).catalog()) as catalog:
         rows = datasets(catalog)
     out = ConsoleProgress(quiet=as_json).out
     table = Table(
@@ -58,8 +60,13 @@ def sql_command(
     query: Annotated[str, typer.Argument(help="One SELECT over the catalog's tables.")],
     home: HomeOption = None,
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    as_json: JsonOption = False,
 ) -> None:
     """Query the catalog with DuckDB.
+
+    A table that is wider than the terminal is printed row by row, a line for each column.
+    [bold]--format json[/bold] prints the rows as an array, [bold]--json[/bold] as the field rows of
+    one object, as all commands have it.
 
     Tables: sources, videos, shots, clips, captions, samples, shards, datasets, runs,
     checkpoints, evaluations, promotions, takedowns.
@@ -68,11 +75,13 @@ def sql_command(
     """
     from curation.catalog.query import sql
     from curation.catalog.store import Catalog
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
 
-    with Catalog.open(home_at(home).catalog()) as catalog:
+    with Catalog.open(standing_home(home).catalog()) as catalog:
         result = sql(catalog, query)
-    if form is Format.CSV:
+    if as_json:
+        typer.echo(json.dumps({"rows": result.to_pylist()}, default=str))
+    elif form is Format.CSV:
         typer.echo(_csv(result), nl=False)
     elif form is Format.JSON:
         typer.echo(json.dumps(result.to_pylist(), default=str))
@@ -90,11 +99,24 @@ def _csv(result: "pa.Table") -> str:
 
 
 def _print_rows(names: list[str], rows: list[dict[str, Any]]) -> None:
+    """A table at its full width, or a block of lines for each row where a terminal is narrower."""
+    out = ConsoleProgress().out
+    # Text, not markup: captions and file names are other people's words.
+    cells = [[Text(printable_cell(row[name])) for name in names] for row in rows]
     table = Table(*names, box=None, pad_edge=False)
-    for row in rows:
-        # Text, not markup: captions and file names are other people's words.
-        table.add_row(*(Text(printable_cell(row[name])) for name in names))
-    ConsoleProgress().out.print(table)
+    for row in cells:
+        table.add_row(*row)
+    unbound = out.options.update(max_width=sys.maxsize)
+    width = Measurement.get(out, unbound, table).maximum
+    if width <= out.width or not out.is_terminal:
+        out.width = max(1, width)
+        out.print(table)
+        return
+    label = max(map(len, names))
+    for number, row in enumerate(cells, 1):
+        out.print(Text(f"-- row {number} of {len(cells)}", style="bold"))
+        for name, cell in zip(names, row, strict=True):
+            out.print(Text(f"{name:<{label}}  ").append_text(cell))
 
 
 def doctor_command(home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -132,9 +154,9 @@ def forget_command(
     Example: [bold]tempo forget 0a4f… --reason "rights withdrawn"[/bold]
     """
     from pipelines.forget import forget
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
 
-    outcome = forget(home_at(home), video_id, reason)
+    outcome = forget(standing_home(home), video_id, reason)
     out = ConsoleProgress(quiet=as_json).out
     out.print(
         f"{video_id} is taken down: {outcome.captions} captions, {outcome.files} files purged"

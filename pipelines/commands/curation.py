@@ -9,11 +9,13 @@ import typer
 from rich.table import Table
 
 from pipelines.commands.options import HomeOption, JsonOption, SetOption, WorkersOption
-from pipelines.console import ConsoleProgress, print_dataset
+from pipelines.console import ConsoleProgress, print_dataset, printable_cell
 
 if TYPE_CHECKING:
     from pipelines.dry_run import Plan
     from pipelines.summary import Yield
+
+_SHOWN_FILES = 10
 
 
 def demo_command(
@@ -88,8 +90,14 @@ def _print_plan(plan: "Plan", progress: ConsoleProgress, as_json: bool) -> None:
         progress.out.print(f"{size:>14}  {file.what}: {file.path or file.remedy}", markup=False)
     if not plan.models:
         progress.out.print("no model is loaded")
+    for refused in plan.no_films[:_SHOWN_FILES]:
+        progress.out.print(printable_cell(f"no film: {refused.uri}: {refused.why}"), markup=False)
+    if len(plan.no_films) > _SHOWN_FILES:
+        progress.out.print(f"and {len(plan.no_films) - _SHOWN_FILES} more that are no films")
     if as_json:
         typer.echo(json.dumps(plan.document(), sort_keys=True))
+    if len(plan.no_films) == plan.counts["files"]:
+        raise typer.Exit(1)
 
 
 def preview_command(
@@ -103,9 +111,9 @@ def preview_command(
     Example: [bold]tempo preview --dataset nature --set select.clarity.min=60[/bold]
     """
     from pipelines.preview import preview
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
 
-    outcome = preview(home_at(home), dataset, overrides or [])
+    outcome = preview(standing_home(home), dataset, overrides or [])
     out = ConsoleProgress(quiet=as_json).out
     table = Table(box=None, pad_edge=False)
     for heading in (outcome.reference, "clips", "hours"):

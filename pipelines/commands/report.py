@@ -29,11 +29,11 @@ def report_command(
       tempo report nature@3 --against nature@1
     """
     from pipelines.report import write_report
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
 
     progress = ConsoleProgress(quiet=as_json)
     with progress:
-        written = write_report(home_at(home), dataset, against, progress)
+        written = write_report(standing_home(home), dataset, against, progress)
     colour = _COLOURS[written.state]
     counts = ", ".join(
         f"{count} {name}{'s' * (count != 1)}" for name, count in written.alerts.items() if count

@@ -26,12 +26,12 @@ def verify_command(
       tempo verify nature@3 --workers 8 --json
     """
     from pipelines.engine import LocalEngine
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
     from pipelines.verify import verify
 
     progress = ConsoleProgress(quiet=as_json)
     with progress:
-        outcome = verify(home_at(home), dataset, LocalEngine(workers), progress)
+        outcome = verify(standing_home(home), dataset, LocalEngine(workers), progress)
     for wrong in outcome.disagreements:
         about = " ".join(filter(None, (wrong.where, wrong.sample_id)))
         line = printable_cell(f"  {wrong.what:<16} {about}: {wrong.detail}")

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +89,26 @@ def test_sql_in_every_form(home: Path, form: str) -> None:
         assert done.stdout.split() in (["status", "n", "ok", "5"], ['"status","n"', '"ok",5'])
 
 
+def test_sql_as_one_object(home: Path) -> None:
+    query = "select count(*) n, max(recorded_at) as last from clips"
+    (row,) = json.loads(tempo("sql", query, "--home", str(home), "--json").stdout)["rows"]
+    assert row["n"] == 5
+    assert row["last"].startswith("20")
+
+
+def test_sql_prints_wide_rows_whole(home: Path) -> None:
+    query = ["sql", "select * from clips", "--home", str(home)]
+    kept = json.loads(tempo(*query, "--format", "json").stdout)
+    piped = tempo(*query).stdout
+    assert len(piped.splitlines()) == 1 + len(kept)
+    with mock.patch.dict(os.environ, {"FORCE_COLOR": "1", "COLUMNS": "60", "NO_COLOR": "1"}):
+        shown = tempo(*query).stdout  # as on a terminal of 60 columns
+    for row in kept:
+        for name, value in row.items():
+            assert str(value) in piped
+            assert re.search(rf"^{name} +{re.escape(str(value))}", shown, re.MULTILINE), name
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -110,9 +132,32 @@ def test_dry_run_makes_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     done = tempo("curate", str(films), "--home", str(home), "--dry-run", "--json")
     assert json.loads(done.stdout) == {
-        "files": 3, "unhashed_files": 3, "films_to_scan": 3, "models": [],
+        "files": 3, "unhashed_files": 3, "films_to_scan": 3, "models": [], "no_films": [],
     }  # fmt: skip
     assert not home.exists()
+
+
+def test_dry_run_tells_apart_what_is_no_film(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("films/a.mp4\nfilms/ü.mp4\n")
+    (tmp_path / "prose.mp4").write_text("é" * 5000)  # 4096 bytes end within a character
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "folder.mp4").mkdir()
+    names = [str(file) for file in sorted(tmp_path.iterdir())]
+    film = render(tmp_path / "films") / "first.mp4"
+    done = tempo("curate", *names, str(film), "--home", str(tmp_path / "home"), "--dry-run")
+    assert done.returncode == 0
+    assert done.stdout.count("no film: ") == 4
+    assert "films to scan" in done.stdout
+    alone = tempo("curate", *names, "--home", str(tmp_path / "home"), "--dry-run", "--json")
+    assert alone.returncode == 1
+    plan = json.loads(alone.stdout)
+    assert plan["films_to_scan"] == 0
+    assert {Path(file["uri"]).name: file["why"].split()[:2] for file in plan["no_films"]} == {
+        "empty.mp4": ["the", "file"],
+        "folder.mp4": ["a", "folder"],
+        "list.txt": ["a", "text;"],
+        "prose.mp4": ["a", "text;"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -122,7 +167,12 @@ def test_dry_run_makes_nothing(tmp_path: Path) -> None:
         (["curate", ".", "--recipe", "nothing"], "there are curate_offline"),
         (["curate", ".", "--set", "select.motoin.min=1"], "no field 'motoin'"),
         (["curate", ".", "--dataset", "../up"], "dataset name"),
-        (["preview", "--dataset", "none"], "none yet"),
+        (["preview", "--dataset", "none"], "no catalog is kept there"),
+        (["datasets"], "no catalog is kept there"),
+        (["sql", "select 1"], "no catalog is kept there"),
+        (["verify", "none"], "no catalog is kept there"),
+        (["report", "none"], "no catalog is kept there"),
+        (["forget", "0" * 32], "no catalog is kept there"),
     ],
 )
 def test_mistakes_are_one_line_with_a_remedy(
@@ -132,6 +182,13 @@ def test_mistakes_are_one_line_with_a_remedy(
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_preview_of_a_dataset_that_is_not_there(home: Path) -> None:
+    done = tempo("preview", "--dataset", "none", "--home", str(home))
+    assert done.returncode == 1
+    assert "published: tiny@1" in done.stderr
 
 
 def test_doctor_finds_what_is_there(tmp_path: Path) -> None:
@@ -146,8 +203,8 @@ def test_help_has_an_example(command: str) -> None:
     assert f"tempo {command}" in tempo(command, "--help").stdout.replace("\n", " ")
 
 
-def test_module_is_the_command(tmp_path: Path) -> None:
-    query = ["sql", "select 1 as one", "--format", "csv", "--home", str(tmp_path)]
+def test_module_is_the_command(home: Path) -> None:
+    query = ["sql", "select 1 as one", "--format", "csv", "--home", str(home)]
     command = [sys.executable, "-m", "pipelines", *query]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, '"one"\n1\n')
