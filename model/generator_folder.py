@@ -219,15 +219,16 @@ def load_generator(folder: Path, loading: Loading | None = None) -> TreeGenerato
             load_lora(
                 network, adapter.file, weight=adapter.weight, fuse=True, name=f"adapter_{number}"
             )
-        codec = _codec(folder, spec.codec, loading)
-        text = _text(folder, spec.text, loading, rest)
+        codec = load_codec(folder, spec.codec, loading)
+        text = load_text_encoder(folder, spec.text, loading, rest)
     except OSError as error:
         raise CheckpointError(f"checkpoint {folder} is incomplete: {error}") from error
     torch.nn.Module.to(network, rest).requires_grad_(False)
     return TreeGenerator(network, codec, text, loading.offload, torch.device(loading.device))
 
 
-def _codec(folder: Path, spec: CodecSpec, loading: Loading) -> LatentCodec:
+def load_codec(folder: Path, spec: CodecSpec, loading: Loading) -> LatentCodec:
+    """Load the codec that a spec names; `folder` is where its weights are if it names no source."""
     if spec.kind == "dct":
         return DctCodec(spec.layout)
     codec = WanCodec.load(
@@ -240,7 +241,10 @@ def _codec(folder: Path, spec: CodecSpec, loading: Loading) -> LatentCodec:
     return codec
 
 
-def _text(folder: Path, spec: TextSpec, loading: Loading, rest: torch.device) -> TextEncoder:
+def load_text_encoder(
+    folder: Path, spec: TextSpec, loading: Loading, rest: torch.device
+) -> TextEncoder:
+    """Load the text encoder that a spec names, onto the device `rest`; as `load_codec`."""
     encoder: TextEncoder
     if spec.kind == "bytes":
         assert spec.width is not None

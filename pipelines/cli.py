@@ -4,8 +4,18 @@ import typer
 
 from curation.errors import FULL_OR_READ_ONLY, CurationError
 from model.errors import ModelError
-from pipelines.commands import caption, catalog, curation, generate, plan, report, verify
+from pipelines.commands import (
+    caption,
+    catalog,
+    curation,
+    generate,
+    plan,
+    report,
+    train,
+    verify,
+)
 from pipelines.console import print_error
+from training.errors import TrainingError
 
 app = typer.Typer(
     name="tempo",
@@ -21,6 +31,7 @@ app.add_typer(caption.app, name="caption")
 app.command("preview")(curation.preview_command)
 app.command("report")(report.report_command)
 app.command("verify")(verify.verify_command)
+app.command("train")(train.train_command)
 app.command("plan")(plan.plan_command)
 app.command("generate")(generate.generate_command)
 app.command("datasets")(catalog.datasets_command)
@@ -33,7 +44,7 @@ def main() -> None:
     """Run the command; what a user can mend ends in one line, not in a traceback."""
     try:
         app()
-    except (CurationError, ModelError, ValueError, OSError) as error:
+    except (CurationError, ModelError, TrainingError, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in FULL_OR_READ_ONLY:
             raise
         print_error(error)

@@ -28,6 +28,7 @@ class Purpose(enum.IntEnum):
     NOISE = 8
     TIME = 9
     ANCHORS = 10
+    DROPOUT = 11
 
 
 class Draws:

@@ -41,3 +41,15 @@ def too_many_damaged(damaged: Mapping[str, str], allowed: int) -> TrainingDataEr
         f"{len(damaged)} samples are damaged, and {allowed} may be (loader.max_damaged): copy "
         f"their shards again, or curate a new version{''.join(listed[:_NAMED])}{more}"
     )
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint that is not there, not whole, or of something else."""
+
+
+class DivergedError(TrainingError):
+    """Gradients are not finite any more; the message says where the batches are recorded."""
+
+
+class RankError(TrainingError):
+    """A rank has failed; the others were ended."""

@@ -1,0 +1,90 @@
+"""`tempo train`, `tempo export`, `tempo replay`: weights from shards, and out of checkpoints."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from pipelines.commands.options import HomeOption, JsonOption, SetOption
+from pipelines.console import ConsoleProgress
+
+if TYPE_CHECKING:
+    from pipelines.train import Trained
+
+
+def train_command(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, e.g. train_debug_cpu.")],
+    dataset: Annotated[str, typer.Option(help="NAME, NAME@latest or NAME@3.")],
+    home: HomeOption = None,
+    name: Annotated[
+        str, typer.Option(help="Of the run; default: the recipe's and the dataset's.")
+    ] = "",
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option("--from", metavar="CHECKPOINT", help="Begin with its averaged weights."),
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="Processes: one a GPU, or on the processor.")
+    ] = None,
+    hostfile: Annotated[
+        Path | None, typer.Option(help="Machines instead: lines of HOST slots=N, by ssh.")
+    ] = None,
+    resume: Annotated[str, typer.Option(help="auto or never.")] = "auto",
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train on a dataset version; the same command again goes on where it was.
+
+    Examples:
+      tempo train train_debug_cpu --dataset demo
+      tempo train train_debug_cpu_stage2 --dataset demo --from debug_cpu-demo-1
+      tempo train train_stage1_a14b --dataset films@3 --gpus 8 --set optimiser.lr=2e-5
+    """
+    from pipelines.recipes.training import training_recipe
+    from pipelines.settings import home_at, with_overrides
+    from pipelines.train import TrainRequest, train
+
+    given = [f"steps={steps}"] if steps is not None else []
+    if start_from is not None:
+        given += ["network.init.kind=checkpoint", f"network.init.source={start_from}"]
+    if resume not in ("auto", "never"):
+        raise ValueError(f"resume={resume!r}: use auto or never")
+    request = TrainRequest(
+        config=with_overrides(training_recipe(recipe), [*given, *(overrides or [])]),
+        dataset=dataset,
+        training=name,
+        ranks=gpus,
+        hostfile=hostfile,
+        resume="never" if resume == "never" else "auto",
+    )
+    progress = ConsoleProgress(quiet=as_json)
+    with progress:
+        trained = train(request, home_at(home), progress)
+    _show(trained, progress)
+    if as_json:
+        typer.echo(json.dumps(trained.document(), sort_keys=True))
+
+
+def _show(trained: "Trained", progress: ConsoleProgress) -> None:
+    out = progress.out
+    figures = [
+        f"{what} {value:.4f}"
+        for what, value in (("loss", trained.loss), ("validation loss", trained.val_loss))
+        if value is not None
+    ]
+    out.print(
+        f"[bold]{escape(trained.training)}[/bold] is at step {trained.steps}"
+        + (f": {', '.join(figures)}" if figures else "")
+        + f" ({trained.steps - trained.began_at} steps in {trained.seconds:.0f} s)"
+    )
+    places = {
+        "checkpoint": trained.checkpoint,
+        "generator": trained.generator or "none: tempo export makes one",
+        "logs": trained.folder,
+        "samples": trained.samples or "none",
+    }
+    for what, place in places.items():
+        out.print(f"  {what:<11}{escape(str(place))}", soft_wrap=True)

@@ -1,0 +1,65 @@
+"""A rank of a training run, as a process: what `pipelines.train_ranks` starts, here or by ssh.
+
+The first line on its standard input says what to do; after that the pipe only has to stay open, for
+a rank ends when it closes: a parent that is killed on another machine can say nothing else. What it
+tells its parent are lines of JSON on its standard output, and whatever libraries print goes to its
+log instead.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any, TextIO
+
+from pipelines.worker import die_with
+
+
+def main() -> None:
+    """Read the job, train, and say how it ended."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    order: dict[str, Any] = json.loads(sys.stdin.readline())
+    if order["parent"] is not None:
+        die_with(order["parent"])
+    threading.Thread(target=_watch_parent, name="parent", daemon=True).start()
+    raise SystemExit(_work(order, events))
+
+
+def _watch_parent() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+def _work(order: dict[str, Any], events: TextIO) -> int:
+    """Train; what a person can mend is told as a message, all else also as a traceback."""
+    import torch
+
+    from curation.errors import CurationError
+    from model.errors import ModelError
+    from pipelines.settings import typed_config
+    from training.errors import TrainingError
+    from training.ranks import RankPlace
+    from training.trainer import RunJob, train
+
+    def tell(kind: str, value: dict[str, Any]) -> None:
+        events.write(json.dumps({"kind": kind, "at": time.time(), **value}) + "\n")
+
+    torch.set_num_threads(order["threads"])
+    place = RankPlace(**order["place"])
+    try:
+        train(typed_config(RunJob, order["job"]), place, tell)
+    except (TrainingError, CurationError, ModelError, ValueError) as error:
+        tell("failed", {"type": type(error).__name__, "message": str(error), "known": True})
+        return 1
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        tell("failed", {"type": type(error).__name__, "message": message, "known": False})
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    main()

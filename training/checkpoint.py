@@ -1,0 +1,322 @@
+"""Checkpoints: what is in one, which there are, and how one is written so that a kill leaves none.
+
+A checkpoint is a folder of safetensors that hold fragments of parameters and of their states, and a
+record that names every file with its hash. It is written under a name that nobody looks for, synced
+and renamed; a checkpoint is complete when it has its name. Fragments carry their place in the whole
+parameter, so any number of ranks at any ZeRO stage reads what any other wrote, bit for bit. The
+trade-off against DeepSpeed's own form is that each rank reads the headers of all files.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from training.engine import KINDS, Engine, Fragment
+from training.errors import CheckpointError
+from training.ranks import World
+
+RECORD = "record.json"
+GENERATOR = "generator"
+_FORMAT = 1
+_FILE_BYTES = 2_000_000_000
+"""Files are about so large: safetensors copies what it writes, file by file."""
+_PREFIX = "step-"
+_UNFINISHED = ".unfinished-"
+_CHUNK = 1 << 24
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckpointConfig:
+    """When checkpoints are written, and which are kept.
+
+    Attributes:
+        every: steps from one to the next; the last step always has one.
+        keep_last: so many of the newest are kept.
+        keep_every: those at multiples of so many steps are kept as well; None: none more.
+        generator: each holds a folder of the averaged weights that `tempo generate` takes; costs
+            that network once more in bytes. `tempo export` makes one of any checkpoint later.
+    """
+
+    every: int = 1000
+    keep_last: int = 3
+    keep_every: int | None = None
+    generator: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("every", "keep_last", "keep_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"checkpoint.{name} = {value}: give at least 1")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a run's weights come from; the same in all its checkpoints.
+
+    Attributes:
+        training: name of the run.
+        stage: 'stage_1' or 'stage_2' of section 3.3.
+        recipe: its name.
+        config: the whole config, as JSON holds it.
+        dataset: ``NAME@3``.
+        manifest_sha256: of the dataset version.
+        parent: what the weights were before the first step.
+        seed: of the data's draws, and of random weights.
+        code_version: that made it.
+    """
+
+    training: str
+    stage: str
+    recipe: str
+    config: dict[str, Any]
+    dataset: str
+    manifest_sha256: str
+    parent: str | None
+    seed: int
+    code_version: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        provenance: of the run.
+        step: steps behind it.
+        updates: of those, the ones that changed weights; the others had gradients not finite.
+        world_size: ranks that wrote it.
+        val_loss: of the averaged weights, where they were validated at this step.
+        files: name -> sha256 of each file of fragments.
+    """
+
+    provenance: Provenance
+    step: int
+    updates: int
+    world_size: int
+    val_loss: float | None
+    files: dict[str, str]
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of all fragments."""
+        listed = "".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items()))
+        return hashlib.sha256(listed.encode()).hexdigest()
+
+    def document(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {"format": _FORMAT, **dataclasses.asdict(self)}
+
+
+def step_folder(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step is."""
+    return run / f"{_PREFIX}{step:08d}"
+
+
+def complete_steps(run: Path) -> list[int]:
+    """Steps of which a run has checkpoints, ascending."""
+    return sorted(
+        int(found.parent.name.removeprefix(_PREFIX)) for found in run.glob(f"{_PREFIX}*/{RECORD}")
+    )
+
+
+def read_record(folder: Path) -> Record:
+    """What a checkpoint says of itself.
+
+    Raises:
+        CheckpointError: it is none, or of another version of this code, or cut short.
+    """
+    path = folder / RECORD
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if document.pop("format") != _FORMAT:
+            raise CheckpointError(f"{folder} was written by another version of tempomaster")
+        provenance = Provenance(**document.pop("provenance"))
+        record = Record(provenance=provenance, **document)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder} is no checkpoint of a training run ({error}): name a folder "
+            f"checkpoints/RUN/{_PREFIX}NNNNNNNN"
+        ) from error
+    missing = [name for name in record.files if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder} lacks {', '.join(missing)}; use another checkpoint")
+    return record
+
+
+def write(
+    run: Path,
+    engine: Engine,
+    world: World,
+    provenance: Provenance,
+    step: int,
+    val_loss: float | None,
+) -> Path:
+    """Write a checkpoint; all ranks call it together.
+
+    Returns:
+        Its folder, not yet under its name: `publish` gives it that.
+    """
+    folder = run / f"{_UNFINISHED}{_PREFIX}{step:08d}"
+    if world.first:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    world.wait()
+    own: dict[str, str] = {}
+    fragments = [fragment for fragment in engine.fragments if fragment.owned]
+    for number, (tensors, places) in enumerate(_files(fragments)):
+        name = f"state-{world.rank:05d}-of-{world.size:05d}-{number:04d}.safetensors"
+        save_file(tensors, folder / name, metadata={"places": json.dumps(places)})
+        own[name] = _synced_digest(folder / name)
+    files: dict[str, str] = {}
+    for listed in world.gathered(own):
+        files |= listed
+    if world.first:
+        record = Record(provenance, step, engine.updates, world.size, val_loss, files)
+        path = folder / RECORD
+        path.write_text(json.dumps(record.document(), indent=2) + "\n", encoding="utf-8")
+        _sync(path)
+    return folder
+
+
+def publish(folder: Path) -> Path:
+    """Give a written checkpoint its name: from here on it counts. One rank calls it."""
+    for path in folder.rglob("*"):
+        if path.is_dir() or path.parent != folder:
+            _sync(path)
+    _sync(folder)
+    named = folder.with_name(folder.name.removeprefix(_UNFINISHED))
+    if named.exists():
+        shutil.rmtree(named)  # of a run that was set back to an earlier step
+    folder.rename(named)
+    _sync(named.parent)
+    return named
+
+
+def prune(run: Path, config: CheckpointConfig) -> list[int]:
+    """Delete what the policy does not keep, and what kills have left; returns the kept steps."""
+    for leftover in run.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(leftover)
+    steps = complete_steps(run)
+    kept = set(steps[-config.keep_last :])
+    if config.keep_every is not None:
+        kept |= {step for step in steps if step % config.keep_every == 0}
+    for step in set(steps) - kept:
+        # The record goes first: what is half deleted is then no checkpoint any more.
+        folder = step_folder(run, step)
+        (folder / RECORD).unlink()
+        shutil.rmtree(folder)
+    return sorted(kept)
+
+
+class StoredState:
+    """The parameters of a checkpoint, put together from its fragments.
+
+    Args:
+        folder: a complete checkpoint.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record = read_record(folder)
+        self._pieces: dict[str, list[tuple[Path, int, int]]] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        """Trained parameter -> its shape."""
+        for name in self.record.files:
+            with safe_open(folder / name, framework="pt") as file:
+                places = json.loads(file.metadata()["places"])
+            for parameter, (start, length, shape) in places.items():
+                self._pieces.setdefault(parameter, []).append((folder / name, start, length))
+                self.shapes[parameter] = tuple(shape)
+
+    def whole(self, name: str, kind: str) -> Tensor:
+        """A parameter or one of its states, float32."""
+        shape = self.shapes[name]
+        flat = torch.empty(int(torch.Size(shape).numel()))
+        self.fill(flat, name, kind, 0)
+        return flat.view(shape)
+
+    def fill(self, out: Tensor, name: str, kind: str, start: int) -> None:
+        """Fill a part of a flattened parameter, or of one of its states.
+
+        Raises:
+            CheckpointError: the checkpoint does not hold all of it.
+        """
+        missing, end = out.numel(), start + out.numel()
+        for path, first, length in self._pieces.get(name, []):
+            low, high = max(start, first), min(end, first + length)
+            if low < high:
+                with safe_open(path, framework="pt") as file:
+                    part = file.get_slice(f"{kind}/{name}")[low - first : high - first]
+                out[low - start : high - start].copy_(part)
+                missing -= high - low
+        if missing:
+            raise CheckpointError(
+                f"{self.folder} lacks {missing} values of {name}: its network is another one, or "
+                "files are missing"
+            )
+
+
+def restore(engine: Engine, stored: StoredState) -> None:
+    """Set weights, optimiser and average to those of a checkpoint; all ranks call it together.
+
+    Raises:
+        CheckpointError: it is of another network.
+    """
+    for fragment in engine.fragments:
+        found = stored.shapes.get(fragment.name)
+        if found != fragment.shape:
+            raise CheckpointError(
+                f"{stored.folder} has {fragment.name} of shape {found}, and the network "
+                f"{fragment.shape}: it is of another network"
+            )
+        for kind in KINDS:
+            stored.fill(fragment.values[kind], fragment.name, kind, fragment.start)
+    engine.updates = stored.record.updates
+    engine.refresh()
+
+
+def _files(
+    fragments: list[Fragment],
+) -> Iterator[tuple[dict[str, Tensor], dict[str, tuple[int, int, tuple[int, ...]]]]]:
+    """What goes into each file: tensors, and the place of each fragment."""
+    tensors: dict[str, Tensor] = {}
+    places: dict[str, tuple[int, int, tuple[int, ...]]] = {}
+    held = 0
+    for fragment in fragments:
+        length = fragment.values[KINDS[0]].numel()
+        if held and held + length * 4 * len(KINDS) > _FILE_BYTES:
+            yield tensors, places
+            tensors, places, held = {}, {}, 0
+        for kind, value in fragment.values.items():
+            tensors[f"{kind}/{fragment.name}"] = value.detach().cpu().contiguous()
+        places[fragment.name] = (fragment.start, length, fragment.shape)
+        held += length * 4 * len(KINDS)
+    if tensors:
+        yield tensors, places
+
+
+def _synced_digest(path: Path) -> str:
+    hasher = hashlib.sha256()
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        while chunk := file.read(_CHUNK):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

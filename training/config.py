@@ -1,0 +1,123 @@
+"""Everything that a training run is free to choose, but the dataset version and the machines.
+
+A recipe is a function that returns one of these. Each part is checked beside the code it belongs
+to; here stands what must fit together. Reading a config loads no weights and starts nothing.
+"""
+
+import dataclasses
+import math
+
+from model.generator_folder import CodecSpec, GeneratorSpec, TextSpec
+from training.checkpoint import CheckpointConfig
+from training.data import DataConfig
+from training.ema import EmaConfig
+from training.engine import EngineConfig
+from training.journal import LogConfig
+from training.network import NetworkConfig
+from training.objective import ObjectiveConfig
+from training.optimiser import OptimiserConfig
+
+_PAPER_LR_LIMIT = 1e-4
+_LATENT_SIDE = 8
+STAGES = ("stage_1", "stage_2")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """A run.
+
+    Attributes:
+        recipe: its name.
+        stage: "stage_1" or "stage_2" of the paper's section 3.3.
+        steps: after so many updates it is done.
+        network: size, first weights, adapters.
+        codec: makes the latents.
+        text: embeds the captions.
+        data: windows, masks, batches, and the seed of everything.
+        objective: from a batch to its loss.
+        optimiser: AdamW.
+        ema: the average of the weights.
+        engine: precision and sharding.
+        checkpoint: when, and which are kept.
+        log: what is written down.
+    """
+
+    recipe: str
+    stage: str
+    steps: int
+    network: NetworkConfig
+    codec: CodecSpec
+    text: TextSpec
+    data: DataConfig
+    objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+    optimiser: OptimiserConfig = dataclasses.field(default_factory=OptimiserConfig)
+    ema: EmaConfig = dataclasses.field(default_factory=EmaConfig)
+    engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
+    checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
+    log: LogConfig = dataclasses.field(default_factory=LogConfig)
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGES:
+            raise ValueError(f"stage = {self.stage!r}: use {' or '.join(STAGES)}")
+        if self.steps < 1:
+            raise ValueError(f"steps = {self.steps}: give at least 1")
+        size = self.network.size
+        if self.text.kind == "bytes" and self.text.width != size.text_dim:
+            raise ValueError(
+                f"text.width = {self.text.width}: the network reads network.size.text_dim = "
+                f"{size.text_dim}; make them equal"
+            )
+        rows, columns = size.patch_size[1:]
+        if rows != columns or self.data.windows.token_side != _LATENT_SIDE * rows:
+            raise ValueError(
+                f"data.windows.token_side = {self.data.windows.token_side}: a token is "
+                f"{_LATENT_SIDE} pixels times network.size.patch_size = {size.patch_size}; give "
+                f"{_LATENT_SIDE * rows} and a square patch"
+            )
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        engine, network = self.engine, self.network
+        if engine.context_parallel > 1 and network.compile:
+            raise ValueError(
+                "network.compile with engine.context_parallel > 1: diffusers splits tokens by "
+                "hooks that graphs break at; use one of the two"
+            )
+        if network.lora is not None and engine.zero == 3:
+            raise ValueError(
+                "network.lora with engine.zero = 3: peft makes adapters of layers that are empty "
+                "until they are gathered; adapters are small, so use engine.zero = 2"
+            )
+
+    @property
+    def seed(self) -> int:
+        """Of all that is drawn."""
+        return self.data.seed
+
+    @property
+    def generator(self) -> GeneratorSpec:
+        """What stands beside the network in a folder for generation."""
+        return GeneratorSpec(self.codec, self.text)
+
+    def warnings(self) -> list[str]:
+        """What may turn out badly, each with its remedy."""
+        found = []
+        if self.network.lora is None and self.network.init.kind != "random":
+            lr = self.optimiser.lr
+            if lr > _PAPER_LR_LIMIT:
+                found.append(
+                    f"optimiser.lr = {lr:g} is the paper's, and 25 to 50 times what others "
+                    "fine-tune large video models with; where the loss rises, set "
+                    "optimiser.lr=2e-5"
+                )
+        if self.steps < self.optimiser.warmup:
+            found.append(
+                f"the run ends (steps = {self.steps}) before optimiser.warmup = "
+                f"{self.optimiser.warmup}: the learning rate never reaches optimiser.lr"
+            )
+        if not math.isinf(self.checkpoint.every) and self.checkpoint.every > self.steps:
+            found.append(
+                f"checkpoint.every = {self.checkpoint.every} is more than steps = {self.steps}: "
+                "the only checkpoint is the last; what a kill costs is the whole run"
+            )
+        return found

@@ -1,0 +1,221 @@
+"""A training run on one rank: built part by part, then run.
+
+What is started here, on each rank, with the same `RunJob`, trains one network together. It knows no
+catalog and no command line: a dataset's manifest and two folders are enough.
+"""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.generator_folder import Loading, load_codec, load_text_encoder
+from training.checkpoint import (
+    GENERATOR,
+    Provenance,
+    StoredState,
+    complete_steps,
+    prune,
+    publish,
+    restore,
+    step_folder,
+    write,
+)
+from training.config import TrainConfig
+from training.data import TrainingData
+from training.engine import Engine
+from training.export import export_generator
+from training.journal import Journal, summary
+from training.loop import Parts, fit
+from training.meter import Meter, StepReport
+from training.network import build_network
+from training.objective import Objective
+from training.ranks import RankPlace, World
+
+CONFIG = "config.json"
+DEEPSPEED = "deepspeed.json"
+
+Tell = Callable[[str, dict[str, Any]], None]
+"""Hears what happens: a kind of event, and what is to be said about it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunJob:
+    """What every rank of a run is given.
+
+    Attributes:
+        config: of the run.
+        provenance: what its checkpoints say of it.
+        manifest: of the dataset version; path or address.
+        checkpoints: folder of the run's checkpoints.
+        folder: of its logs.
+        resume: step of the checkpoint to go on from; None to begin.
+    """
+
+    config: TrainConfig
+    provenance: Provenance
+    manifest: str
+    checkpoints: Path
+    folder: Path
+    resume: int | None
+
+
+def train(job: RunJob, place: RankPlace, tell: Tell) -> None:
+    """Train, as one of several ranks or alone.
+
+    Args:
+        job: the same on all ranks.
+        place: of this rank.
+        tell: only the first rank's is called.
+
+    Raises:
+        TrainingError: see `fit`; or a checkpoint or a dataset is not what it should be.
+        ValueError: so many ranks cannot share the work.
+    """
+    config = job.config
+    world = World.join(place, config.engine.context_parallel)
+    start = job.resume or 0
+    with contextlib.ExitStack() as open_:
+        data = open_.enter_context(
+            TrainingData.open(job.manifest, config.data, sha256=job.provenance.manifest_sha256)
+        )
+        objective = objective_of(config, world)
+        engine = engine_of(config, world)
+        if job.resume is not None:
+            restore(engine, StoredState(step_folder(job.checkpoints, job.resume)))
+        journal = open_.enter_context(_journal(job, start)) if world.first else None
+        parts = Parts(
+            config=config,
+            world=world,
+            data=data,
+            objective=objective,
+            engine=engine,
+            meter=meter_of(config, world),
+            journal=journal,
+            validator=None,
+            save=lambda step, val_loss: _save(job, engine, world, step, val_loss, tell),
+            tell=lambda report, recent: _tell_step(tell, report, recent),
+        )
+        if world.first:
+            _describe(job, data, engine, world, tell)
+        fit(parts, start)
+
+
+def objective_of(config: TrainConfig, world: World) -> Objective:
+    """Codec and text encoder, frozen, on this rank's device."""
+    loading = Loading(device=str(world.device), dtype=config.engine.dtype)
+    folder = Path(config.network.init.source or ".")
+    return Objective(
+        load_codec(folder, config.codec, loading),
+        load_text_encoder(folder, config.text, loading, world.device),
+        config.objective,
+        dtype=config.engine.dtype,
+    )
+
+
+def engine_of(config: TrainConfig, world: World) -> Engine:
+    """The network with its first weights, sharded.
+
+    Raises:
+        CheckpointError: its first weights are not there, or of another network.
+        ValueError: a step's micro-batches cannot be shared by so many ranks.
+    """
+    microbatches = config.data.batch.microbatches
+    if microbatches % world.data_ranks:
+        raise ValueError(
+            f"{world.data_ranks} ranks cannot share data.batch.microbatches = {microbatches} "
+            "evenly: use a number of ranks that divides it"
+        )
+    network = build_network(config.network, config.engine, config.seed, world)
+    network.train()
+    return Engine(
+        network,
+        config.engine,
+        config.optimiser,
+        config.ema,
+        microbatches // world.data_ranks,
+        world,
+    )
+
+
+def meter_of(config: TrainConfig, world: World) -> Meter:
+    """Counts for this network and these windows."""
+    windows = config.data.windows
+    return Meter(config.network.size, config.text.length, windows.token_side, windows.rates, world)
+
+
+def _journal(job: RunJob, start: int) -> Journal:
+    provenance = job.provenance
+    return Journal(job.folder, job.config.log, start, (provenance.training, provenance.config))
+
+
+def _describe(job: RunJob, data: TrainingData, engine: Engine, world: World, tell: Tell) -> None:
+    """Write down what the run is, and say it."""
+    config = job.config
+    accumulation = config.data.batch.microbatches // world.data_ranks
+    derived = config.engine.deepspeed(accumulation, config.optimiser.clip_norm)
+    for name, document in (
+        (CONFIG, dataclasses.asdict(job.provenance)),
+        (DEEPSPEED, derived),
+    ):
+        (job.folder / name).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    counts = [getattr(p, "ds_numel", p.numel()) for p in engine.network.parameters()]
+    trained = [
+        getattr(p, "ds_numel", p.numel()) for p in engine.network.parameters() if p.requires_grad
+    ]
+    tell(
+        "begun",
+        {
+            "start": job.resume or 0,
+            "steps": config.steps,
+            "ranks": world.size,
+            "device": str(world.device),
+            "parameters": sum(counts),
+            "trained": sum(trained),
+            "samples": len(data.samples),
+            "left_out": data.plan.left_out,
+            "visits": data.plan.epoch_visits,
+            "buckets": {str(bucket): size for bucket, size in data.plan.buckets.items()},
+        },
+    )
+
+
+def _tell_step(tell: Tell, report: StepReport, recent: list[StepReport]) -> None:
+    tell("step", {"step": report.step, "applied": report.applied, "seconds": report.seconds})
+    if recent:
+        tell("means", {"step": report.step + 1, **summary(recent)})
+
+
+def _save(
+    job: RunJob, engine: Engine, world: World, step: int, val_loss: float | None, tell: Tell
+) -> None:
+    """Write a checkpoint, all ranks together, and delete those that are not kept."""
+    unfinished = write(job.checkpoints, engine, world, job.provenance, step, val_loss)
+    if world.first:
+        generator = None
+        if job.config.checkpoint.generator:
+            export_generator(
+                StoredState(unfinished),
+                job.config,
+                unfinished / GENERATOR,
+                dtype=torch.float32,
+            )
+        folder = publish(unfinished)
+        if job.config.checkpoint.generator:
+            generator = str(folder / GENERATOR)
+        kept = prune(job.checkpoints, job.config.checkpoint)
+        tell(
+            "checkpoint",
+            {"step": step, "folder": str(folder), "generator": generator, "kept": kept},
+        )
+    world.wait()
+
+
+def latest(checkpoints: Path) -> int | None:
+    """Step of a run's newest complete checkpoint; None where there is none."""
+    steps = complete_steps(checkpoints)
+    return steps[-1] if steps else None
