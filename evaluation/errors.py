@@ -14,3 +14,7 @@ class MetricError(EvaluationError):
 
 class MissingWeightsError(EvaluationError):
     """Weights that a metric needs are not here; the message says which, where and what to do."""
+
+
+class StudyError(EvaluationError):
+    """A human study that cannot go on as it is: it changed, or its database cannot be reached."""

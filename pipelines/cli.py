@@ -3,6 +3,7 @@
 import typer
 
 from curation.errors import FULL_OR_READ_ONLY, CurationError
+from evaluation.errors import EvaluationError
 from model.errors import ModelError
 from pipelines.commands import (
     caption,
@@ -11,6 +12,7 @@ from pipelines.commands import (
     generate,
     plan,
     report,
+    study,
     train,
     verify,
 )
@@ -34,6 +36,7 @@ app.command("verify")(verify.verify_command)
 app.command("train")(train.train_command)
 app.command("plan")(plan.plan_command)
 app.command("generate")(generate.generate_command)
+app.add_typer(study.app, name="study")
 app.command("datasets")(catalog.datasets_command)
 app.command("sql")(catalog.sql_command)
 app.command("doctor")(catalog.doctor_command)
@@ -44,7 +47,14 @@ def main() -> None:
     """Run the command; what a user can mend ends in one line, not in a traceback."""
     try:
         app()
-    except (CurationError, ModelError, TrainingError, ValueError, OSError) as error:
+    except (
+        CurationError,
+        EvaluationError,
+        ModelError,
+        TrainingError,
+        ValueError,
+        OSError,
+    ) as error:
         if isinstance(error, OSError) and error.errno not in FULL_OR_READ_ONLY:
             raise
         print_error(error)

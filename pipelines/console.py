@@ -30,6 +30,7 @@ _UNITS = {
     "pack": "shards",
     "verify": "shards",
     "demo": "films",
+    "encode": "videos",
 }
 _SHOWN_GROUPS = 5
 

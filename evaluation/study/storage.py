@@ -1,0 +1,455 @@
+"""What raters did, in SQLite or PostgreSQL: rows are only ever added.
+
+Answers, finished plays, invitations and the registered study are facts; none is changed later, and
+triggers in the database refuse it from any program. Every key is the fact itself, such as (rater,
+task): the same fact sent twice is stored once, so a phone may repeat a request until it hears back.
+The price is that a rater cannot take an answer back once it is sent.
+
+No names, addresses or devices are stored: a rater is a number.
+"""
+
+import contextlib
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+
+from evaluation.errors import StudyError
+from evaluation.study.design import Kind, Task
+from evaluation.study.document import Study, fingerprint
+
+_METADATA = sa.MetaData()
+_TEXT, _WHEN = sa.String(200), sa.String(32)
+
+_REGISTRATIONS = sa.Table(
+    "registrations", _METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("registered_at", _WHEN, nullable=False),
+)  # fmt: skip
+_INVITATIONS = sa.Table(
+    "invitations", _METADATA,
+    sa.Column("rater", _TEXT, primary_key=True),
+    sa.Column("edition", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)  # fmt: skip
+_ACCEPTANCES = sa.Table(
+    "acceptances", _METADATA,
+    sa.Column("rater", _TEXT, primary_key=True),
+    sa.Column("edition", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("browser", sa.String(64), nullable=False, unique=True),
+    sa.Column("accepted_at", _WHEN, nullable=False),
+)  # fmt: skip
+_PLACES = sa.Table(
+    "places", _METADATA,
+    sa.Column("rater", _TEXT, primary_key=True),
+    sa.Column("place", sa.Integer, nullable=False, unique=True),
+)  # fmt: skip
+_PLAYS = sa.Table(
+    "plays", _METADATA,
+    sa.Column("rater", _TEXT, primary_key=True),
+    sa.Column("task", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("clip", sa.String(16), nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("finished_at", _WHEN, nullable=False),
+)  # fmt: skip
+_ANSWERS = sa.Table(
+    "answers", _METADATA,
+    sa.Column("rater", _TEXT, primary_key=True),
+    sa.Column("task", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("clips", sa.Text, nullable=False),
+    sa.Column("systems", sa.Text, nullable=False),
+    sa.Column("swapped", sa.Boolean, nullable=False),
+    sa.Column("scores", sa.Text, nullable=False),
+    sa.Column("answered_at", _WHEN, nullable=False),
+)  # fmt: skip
+
+
+_FUNCTION = (
+    "CREATE OR REPLACE FUNCTION tempo_append_only() RETURNS trigger AS $$ "
+    "BEGIN RAISE EXCEPTION '%% is append-only', TG_TABLE_NAME; END $$ LANGUAGE plpgsql"
+)
+
+
+def _append_only(table: sa.Table, connection: sa.Connection, **_: object) -> None:
+    """Have the database itself refuse to change or delete rows of a table that was made."""
+    name = table.name
+    body = f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_FUNCTION)
+        body = "FOR EACH ROW EXECUTE FUNCTION tempo_append_only()"
+    for action in ("UPDATE", "DELETE"):
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {name}_no_{action.lower()} BEFORE {action} ON {name} {body}"
+        )
+
+
+for _table in _METADATA.sorted_tables:
+    sa.event.listen(_table, "after_create", _append_only)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """One answered task, with all that is needed to read it without dealing again."""
+
+    rater: str
+    task: int
+    kind: Kind
+    subject: str
+    clips: tuple[str, ...]
+    systems: tuple[str, ...]
+    swapped: bool
+    scores: dict[str, int]
+    answered_at: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Invited:
+    """A rater as the owner knows them."""
+
+    rater: str
+    edition: int
+    """Links that were issued; only the last one is good."""
+    expires_at: float
+    place: int | None
+    """None until the rater has begun."""
+    answered: int
+
+
+class Store:
+    """The study's database.
+
+    Args:
+        url: SQLAlchemy address of an SQLite or PostgreSQL database.
+
+    Raises:
+        StudyError: it cannot be reached.
+        ValueError: the address is of another kind of database, or none.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = _engine(url)
+        with self._explained():
+            _METADATA.create_all(self._engine)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def register(self, study: Study) -> str:
+        """Fix what the study is; a fixed study is opened only as it was.
+
+        Returns:
+            When it was registered.
+
+        Raises:
+            StudyError: another one is registered, and it has answers.
+        """
+        mark = fingerprint(study)
+        with self._explained(), self._engine.begin() as connection:
+            last = connection.execute(
+                sa.select(_REGISTRATIONS).order_by(_REGISTRATIONS.c.number.desc()).limit(1)
+            ).first()
+            if last is not None and last.fingerprint == mark:
+                return str(last.registered_at)
+            if last is not None and connection.scalar(sa.select(sa.func.count(_ANSWERS.c.task))):
+                raise StudyError(
+                    f"the study file is not the one that was registered on {last.registered_at} "
+                    "and has answers since: put the registered one back (column document of the "
+                    "table registrations), or make another study"
+                )
+            now = _now()
+            connection.execute(
+                _REGISTRATIONS.insert().values(
+                    number=0 if last is None else last.number + 1,
+                    fingerprint=mark,
+                    document=json.dumps(dataclasses.asdict(study), sort_keys=True),
+                    registered_at=now,
+                )
+            )
+            return now
+
+    def registration(self) -> tuple[str, str] | None:
+        """Fingerprint and time of the registered study; None while it was never served."""
+        with self._explained(), self._engine.connect() as connection:
+            row = connection.execute(
+                sa.select(_REGISTRATIONS).order_by(_REGISTRATIONS.c.number.desc()).limit(1)
+            ).first()
+        return None if row is None else (row.fingerprint, row.registered_at)
+
+    def invite(self, expires_at: float, rater: str | None = None) -> tuple[str, int]:
+        """Issue an invitation: for a new rater, or a further one that voids the rater's last.
+
+        Returns:
+            The rater and the edition.
+
+        Raises:
+            ValueError: there is no such rater.
+        """
+        for _ in range(20):
+            with (
+                self._explained(),
+                contextlib.suppress(IntegrityError),
+                self._engine.begin() as connection,
+            ):
+                if rater is None:
+                    count = connection.scalar(
+                        sa.select(sa.func.count(sa.distinct(_INVITATIONS.c.rater)))
+                    )
+                    name, edition = f"R{(count or 0) + 1:03d}", 1
+                else:
+                    last = connection.scalar(
+                        sa.select(sa.func.max(_INVITATIONS.c.edition)).where(
+                            _INVITATIONS.c.rater == rater
+                        )
+                    )
+                    if last is None:
+                        raise ValueError(f"rater {rater!r}: was never invited")
+                    name, edition = rater, last + 1
+                connection.execute(
+                    _INVITATIONS.insert().values(rater=name, edition=edition, expires_at=expires_at)
+                )
+                return name, edition
+        raise StudyError("others keep inviting at the same moment; try again")
+
+    def is_open(self, rater: str, edition: int, now: float) -> bool:
+        """Whether an invitation is the rater's last one and has not expired."""
+        newest = (
+            sa.select(_INVITATIONS)
+            .where(_INVITATIONS.c.rater == rater)
+            .order_by(_INVITATIONS.c.edition.desc())
+            .limit(1)
+        )
+        with self._explained(), self._engine.connect() as connection:
+            row = connection.execute(newest).first()
+        return row is not None and row.edition == edition and now < row.expires_at
+
+    def accept(self, rater: str, edition: int, browser: str) -> bool:
+        """Bind an invitation to one browser, for ever.
+
+        Args:
+            rater: who was invited.
+            edition: of the invitation.
+            browser: hash of the browser's secret.
+
+        Returns:
+            False when another browser took it before. The same one may ask again.
+        """
+        with self._explained(), contextlib.suppress(IntegrityError), self._engine.begin() as one:
+            one.execute(
+                _ACCEPTANCES.insert().values(
+                    rater=rater, edition=edition, browser=browser, accepted_at=_now()
+                )
+            )
+        with self._explained(), self._engine.connect() as connection:
+            holder = connection.scalar(
+                sa.select(_ACCEPTANCES.c.browser).where(
+                    _ACCEPTANCES.c.rater == rater, _ACCEPTANCES.c.edition == edition
+                )
+            )
+        if holder != browser:
+            return False
+        self._place(rater)
+        return True
+
+    def holder(self, browser: str) -> tuple[str, int] | None:
+        """The rater and edition that a browser's secret stands for."""
+        with self._explained(), self._engine.connect() as connection:
+            row = connection.execute(
+                sa.select(_ACCEPTANCES.c.rater, _ACCEPTANCES.c.edition).where(
+                    _ACCEPTANCES.c.browser == browser
+                )
+            ).first()
+        return None if row is None else (row.rater, row.edition)
+
+    def place(self, rater: str) -> int:
+        """The rater's place in the design."""
+        with self._explained(), self._engine.connect() as connection:
+            found = connection.scalar(sa.select(_PLACES.c.place).where(_PLACES.c.rater == rater))
+        assert found is not None, "who holds a session has a place"
+        return int(found)
+
+    def _place(self, rater: str) -> None:
+        """Give the next free place to a rater who has none."""
+        for _ in range(50):
+            with self._explained(), contextlib.suppress(IntegrityError):
+                with self._engine.begin() as connection:
+                    known = sa.select(_PLACES.c.place).where(_PLACES.c.rater == rater)
+                    if connection.scalar(known) is None:
+                        free = connection.scalar(sa.select(sa.func.max(_PLACES.c.place) + 1)) or 0
+                        connection.execute(_PLACES.insert().values(rater=rater, place=free))
+                return
+        raise StudyError("others keep beginning at the same moment; try again")
+
+    def played(self, rater: str, task: int) -> frozenset[int]:
+        """Slots of a task that the rater has played to the end."""
+        with self._explained(), self._engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(_PLAYS.c.slot).where(_PLAYS.c.rater == rater, _PLAYS.c.task == task)
+            )
+            return frozenset(row.slot for row in rows)
+
+    def add_play(self, rater: str, task: int, slot: int, clip: str, seconds: float) -> None:
+        """Record that a video has played to its end; once is enough."""
+        self._add(
+            _PLAYS.insert().values(
+                rater=rater, task=task, slot=slot, clip=clip, seconds=seconds, finished_at=_now()
+            )
+        )
+
+    def answered(self, rater: str) -> int:
+        """How many tasks the rater has answered; they are answered in order."""
+        with self._explained(), self._engine.connect() as connection:
+            found = sa.select(sa.func.count(_ANSWERS.c.task)).where(_ANSWERS.c.rater == rater)
+            return int(connection.scalar(found) or 0)
+
+    def add_answer(self, rater: str, number: int, task: Task, scores: dict[str, int]) -> bool:
+        """Store an answer.
+
+        Returns:
+            False when the task was answered differently before; what was said first stays.
+        """
+        self._add(
+            _ANSWERS.insert().values(
+                rater=rater,
+                task=number,
+                kind=task.kind.value,
+                subject=task.subject,
+                clips=json.dumps(task.clips),
+                systems=json.dumps(task.systems),
+                swapped=task.swapped,
+                scores=json.dumps(scores, sort_keys=True),
+                answered_at=_now(),
+            )
+        )
+        with self._explained(), self._engine.connect() as connection:
+            stored = connection.scalar(
+                sa.select(_ANSWERS.c.scores).where(
+                    _ANSWERS.c.rater == rater, _ANSWERS.c.task == number
+                )
+            )
+        return bool(json.loads(stored or "null") == scores)
+
+    def answers(self) -> list[Answer]:
+        """All answers, by rater and task."""
+        query = sa.select(_ANSWERS).order_by(_ANSWERS.c.rater, _ANSWERS.c.task)
+        with self._explained(), self._engine.connect() as connection:
+            return [_answer(row) for row in connection.execute(query).mappings()]
+
+    def raters(self) -> list[Invited]:
+        """All who were invited."""
+        counts = (
+            sa.select(_ANSWERS.c.rater, sa.func.count().label("answered"))
+            .group_by(_ANSWERS.c.rater)
+            .subquery()
+        )
+        newest = (
+            sa.select(_INVITATIONS.c.rater, sa.func.max(_INVITATIONS.c.edition).label("edition"))
+            .group_by(_INVITATIONS.c.rater)
+            .subquery()
+        )
+        query = (
+            sa.select(_INVITATIONS, _PLACES.c.place, counts.c.answered)
+            .join(
+                newest,
+                sa.and_(
+                    newest.c.rater == _INVITATIONS.c.rater,
+                    newest.c.edition == _INVITATIONS.c.edition,
+                ),
+            )
+            .outerjoin(_PLACES, _PLACES.c.rater == _INVITATIONS.c.rater)
+            .outerjoin(counts, counts.c.rater == _INVITATIONS.c.rater)
+            .order_by(_INVITATIONS.c.rater)
+        )
+        with self._explained(), self._engine.connect() as connection:
+            return [
+                Invited(row.rater, row.edition, row.expires_at, row.place, row.answered or 0)
+                for row in connection.execute(query)
+            ]
+
+    def _add(self, statement: sa.Insert) -> None:
+        """Insert a row, unless it is there."""
+        with self._explained(), contextlib.suppress(IntegrityError), self._engine.begin() as one:
+            one.execute(statement)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what databases raise into a `StudyError` that shows no password."""
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            cause = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+            shown = self._engine.url.render_as_string(hide_password=True)
+            raise StudyError(
+                f"the study's database {shown}: {cause}; check that it runs, that this user may "
+                "write to it and that its disk has room"
+            ) from error
+
+
+def sqlite_url(folder: Path) -> str:
+    """The database that lies beside the study file."""
+    path = str((folder / "study.db").absolute())
+    return sa.URL.create("sqlite", database=path).render_as_string(hide_password=False)
+
+
+def browser_hash(secret: str) -> str:
+    """What is stored of a browser's secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        address = sa.make_url(url)
+        if address.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ValueError(
+                f"database: {address.get_backend_name()} is not supported; use sqlite or "
+                "postgresql+psycopg2"
+            )
+        limits: dict[str, Any] = {"connect_timeout": 10}
+        if address.get_backend_name() == "sqlite":
+            limits = {"timeout": 30}
+        engine = sa.create_engine(address, pool_pre_ping=True, connect_args=limits)
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ValueError(
+            "database: not an address that can be used (not shown, it may hold a password); write "
+            "it as postgresql+psycopg2://user:password@host/database"
+        ) from error
+    if address.get_backend_name() == "sqlite":
+        sa.event.listen(engine, "connect", _durable)
+    return engine
+
+
+def _durable(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's own connection
+    """Readers beside one writer, and a commit that has reached the disk when it returns."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _answer(row: sa.RowMapping) -> Answer:
+    return Answer(
+        rater=row["rater"],
+        task=row["task"],
+        kind=Kind(row["kind"]),
+        subject=row["subject"],
+        clips=tuple(json.loads(row["clips"])),
+        systems=tuple(json.loads(row["systems"])),
+        swapped=row["swapped"],
+        scores=json.loads(row["scores"]),
+        answered_at=row["answered_at"],
+    )
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
