@@ -30,7 +30,7 @@ _UNITS = {
     "pack": "shards",
     "verify": "shards",
     "demo": "films",
-    "encode": "videos",
+    "prepare": "videos",
 }
 _SHOWN_GROUPS = 5
 

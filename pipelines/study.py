@@ -264,9 +264,9 @@ def _frozen(
 
 def _encode_all(sources: Iterable[Source], engine: Engine, progress: Progress) -> dict[str, Clip]:
     listed = list(sources)
-    progress.stage("encode", len(listed))
+    progress.stage("prepare", len(listed))
     clips = {}
-    for outcome in engine.map(Stage.stateless("encode", encode, LIMITS), listed):
+    for outcome in engine.map(Stage.stateless("prepare", encode, LIMITS), listed):
         if not isinstance(outcome, Done):
             raise CurationError(f"{outcome.item.path}: {outcome.message}") from outcome.error
         clips[outcome.item.clip] = outcome.value
