@@ -103,6 +103,24 @@ def first_round(
     return _round(video, min(lengths.new, frames), schedule, lengths)
 
 
+def round_plans(
+    available: int, frames: int, schedule: Schedule, lengths: Lengths | None = None
+) -> list[Plan]:
+    """The plans of all rounds that add `frames` to a video of `available` frames, in order.
+
+    Raises:
+        ValueError: no frame to go on from.
+    """
+    lengths = lengths or Lengths()
+    plans, length = [], available
+    while length < available + frames:
+        new = min(lengths.new, available + frames - length)
+        overlap = usable_overlap(length, lengths.overlap, schedule)
+        plans.append(plan_tree(schedule, overlap + new, prefix=overlap))
+        length += new
+    return plans
+
+
 def extend(
     video: Tensor,
     frames: int,

@@ -176,6 +176,25 @@ def read_network(folder: Path) -> DiTConfig:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
+def generator_files(folder: Path) -> list[Path]:
+    """The files that `load_generator` reads, in order; what lies on a hub is not among them.
+
+    Raises:
+        CheckpointError: as `read_spec`.
+    """
+    spec = read_spec(folder)
+    folders = [folder / _NETWORK]
+    for source, names in (
+        (spec.codec.source, ("vae",) if spec.codec.kind == "wan" else ()),
+        (spec.text.source, ("text_encoder", "tokenizer") if spec.text.kind == "umt5" else ()),
+    ):
+        folders += [Path(source or folder) / name for name in names]
+    described = [path for name in (DESCRIPTION,) if (path := folder / name).is_file()]
+    return described + [
+        path for place in folders for path in sorted(place.rglob("*")) if path.is_file()
+    ]
+
+
 def _parsed(path: Path) -> GeneratorSpec:
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from torch import Tensor
 from model.sampling import LevelSampling, Sampling, derived_seed
 from model.tree import Node, Plan
 
-_KEY_VERSION = "1"
+KEY_VERSION = "1"
 """Bumped when the same request makes other frames than before."""
 
 
@@ -118,7 +118,7 @@ class Request:
         for node in self.plan.nodes:  # parents stand before their children
             level = self.level(node)
             decisive = {
-                "version": _KEY_VERSION,
+                "version": KEY_VERSION,
                 "maker": maker,
                 "size": [self.height, self.width],
                 "window": [node.start, node.end, node.stride, list(node.positions)],

@@ -9,10 +9,12 @@ from pipelines.commands import (
     caption,
     catalog,
     curation,
+    evaluate,
     generate,
     plan,
     report,
     study,
+    suite,
     train,
     verify,
 )
@@ -37,6 +39,9 @@ app.command("train")(train.train_command)
 app.command("plan")(plan.plan_command)
 app.command("generate")(generate.generate_command)
 app.add_typer(study.app, name="study")
+app.add_typer(suite.app, name="suite")
+app.command("evaluate")(evaluate.evaluate_command)
+app.command("report-eval")(evaluate.report_eval_command)
 app.command("datasets")(catalog.datasets_command)
 app.command("sql")(catalog.sql_command)
 app.command("doctor")(catalog.doctor_command)

@@ -31,6 +31,8 @@ _UNITS = {
     "verify": "shards",
     "demo": "films",
     "prepare": "videos",
+    "videos": "videos",
+    "judge": "videos",
 }
 _SHOWN_GROUPS = 5
 

@@ -38,6 +38,7 @@ from model.request import Request
 from model.tree import Plan, plan_tree
 from pipelines.generate_job import GenerateJob
 from pipelines.job import Progress
+from pipelines.memory import PeakMemory
 from pipelines.pictures import ContactSheet, last_frames, load_picture, to_pictures
 from pipelines.version import code_version
 
@@ -54,6 +55,8 @@ class Generated:
         frames: of the film.
         seconds: that it took.
         first_segment_seconds: until the first new frames were there.
+        peak_bytes: the most memory that rank 0 had meanwhile: of its GPU, or resident without one;
+            None where the system does not tell.
         joints: colours on both sides of each joint.
     """
 
@@ -64,6 +67,7 @@ class Generated:
     frames: int
     seconds: float
     first_segment_seconds: float
+    peak_bytes: int | None
     joints: tuple[Joint, ...]
 
     def document(self) -> dict[str, Any]:
@@ -113,16 +117,28 @@ def network_of(checkpoint: Path) -> tuple[DiTConfig, int]:
     return read_network(checkpoint), read_spec(checkpoint).text.length
 
 
-def produce(job: GenerateJob, progress: Progress, ranks: Ranks | None = None) -> Generated | None:
+def produce(
+    job: GenerateJob,
+    progress: Progress,
+    ranks: Ranks | None = None,
+    generator: TreeGenerator | None = None,
+) -> Generated | None:
     """Generate, as one of several ranks or alone.
+
+    Args:
+        job: what.
+        progress: who watches.
+        ranks: who shares the work.
+        generator: the checkpoint where it is loaded already, as `job.loading` says.
 
     Returns:
         What was made; None on ranks other than 0.
     """
     ranks = ranks or Ranks()
     started = time.monotonic()
+    memory = PeakMemory(job.device)
     material = _material(job)
-    generator = load_generator(job.checkpoint, job.loading(ranks.rank))
+    generator = generator or load_generator(job.checkpoint, job.loading(ranks.rank))
     if ranks.rank:
         for _ in _segments(job, material, generator, ranks, None, progress):
             pass
@@ -139,6 +155,7 @@ def produce(job: GenerateJob, progress: Progress, ranks: Ranks | None = None) ->
         frames=frames,
         seconds=round(time.monotonic() - started, 3),
         first_segment_seconds=round(first - started, 3),
+        peak_bytes=memory.bytes(),
         joints=tuple(joints),
     )
     _write_record(job, material, generator, made)

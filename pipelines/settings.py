@@ -56,6 +56,16 @@ class Home:
         return self.root / "runs"
 
     @property
+    def suites(self) -> Path:
+        """Suites of prompts made from dataset versions."""
+        return self.root / "suites"
+
+    @property
+    def generated(self) -> Path:
+        """Videos made for evaluations and what was measured of them, a folder for each."""
+        return self.root / "generated"
+
+    @property
     def lock(self) -> Path:
         """Held by the one job that writes here."""
         return self.root / ".lock"

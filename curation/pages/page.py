@@ -30,8 +30,8 @@ class Parts:
         templates: folder of the page's own templates, styles and scripts; `SHARED` comes after it.
         styles: files, joined in this order.
         scripts: files, joined in this order.
-        media: what the page may play besides what is embedded in it, as a content security policy
-            writes it, such as "'self' file:"; empty: nothing.
+        media: from where the page may play videos, as a content security policy writes it, such as
+            "data:" for what is embedded; empty: it plays none.
     """
 
     templates: Path

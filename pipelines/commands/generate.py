@@ -172,6 +172,7 @@ def _show(made: "Generated", progress: ConsoleProgress) -> None:
     out.print(
         f"[bold]{made.frames} frames[/bold] in {made.seconds:.1f} s, the first new ones after "
         f"{made.first_segment_seconds:.1f} s"
+        + (f", {made.peak_bytes / _GIB:.2f} GiB at most" if made.peak_bytes else "")
     )
     for joint in made.joints:
         drift = max(

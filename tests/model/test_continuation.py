@@ -6,7 +6,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from model.continuation import JointMeter, Lengths, extend, first_round, usable_overlap
+from model.continuation import (
+    JointMeter,
+    Lengths,
+    extend,
+    first_round,
+    round_plans,
+    usable_overlap,
+)
 from model.generation import Segment, TreeGenerator
 from model.request import Request
 from model.schedule import Schedule
@@ -47,6 +54,7 @@ def test_rounds_go_on_from_each_other(generator: TreeGenerator) -> None:
     assert places == list(range(30, 130))
     whole = torch.cat([video, *(segment.frames for segment in segments)], dim=1)
     first, second = requests
+    assert round_plans(30, 100, TREE, LENGTHS) == [first.plan, second.plan]
     assert (first.plan.prefix, first.plan.frames) == (17, 17 + 64)
     assert (second.plan.prefix, second.plan.frames) == (17, 17 + 36)
     # What a round is given is what stands in the video, to the bit: it was never encoded again.

@@ -17,6 +17,7 @@ from model.generator_folder import (
     GeneratorSpec,
     Loading,
     TextSpec,
+    generator_files,
     load_generator,
     read_network,
     read_spec,
@@ -51,6 +52,17 @@ def test_what_is_written_loads(folder: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "prompts").rglob("*.safetensors"))) == 2
     assert WanTransformer3DModel.from_pretrained(folder / "transformer").config.num_layers == 2
     assert warnings_of(folder) == []
+
+
+def test_what_is_read_is_listed(folder: Path, tmp_path: Path) -> None:
+    named = [str(path.relative_to(folder)) for path in generator_files(folder)]
+    weights = "transformer/diffusion_pytorch_model.safetensors"
+    assert named == ["tempo.json", "transformer/config.json", weights]
+    elsewhere = tmp_path / "wan"
+    tiny_vae().save_pretrained(elsewhere / "vae")
+    spec = GeneratorSpec(CodecSpec("wan", source=str(elsewhere)), BYTES)
+    save_generator(tmp_path / "made", tiny_network(), spec)
+    assert elsewhere / "vae" / "config.json" in generator_files(tmp_path / "made")
 
 
 def test_an_autoencoder_beside_the_network(tmp_path: Path) -> None:
