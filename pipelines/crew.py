@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Generic, Self, TypeVar, cast
 
-from pipelines.worker import Answer, Fault, FaultKind, Worker
+from pipelines.worker import Answer, Fault, FaultKind, Worker, opened
 
 ItemT = TypeVar("ItemT")
 ValueT = TypeVar("ValueT")
@@ -48,12 +48,19 @@ class Limits:
     setup_timeout_seconds: float = 600.0
     threads: int = 1
     """For BLAS, OpenMP and OpenCV in each worker: the parallelism is across items."""
+    cpus: float = 1.0
+    """Cores that a cluster's scheduler sets aside for a worker; on one machine nobody asks."""
+    gpus: float = 0.0
+    """GPUs, likewise; a half lets two workers share one."""
 
     def __post_init__(self) -> None:
         """Refuse limits that no item could keep."""
         for field in dataclasses.fields(self):
-            if not getattr(self, field.name) > 0:
-                raise ValueError(f"{field.name} is {getattr(self, field.name)}: make it positive")
+            value = getattr(self, field.name)
+            if field.name == "gpus" and value >= 0:
+                continue
+            if not value > 0:
+                raise ValueError(f"{field.name} is {value}: make it positive")
 
 
 @dataclasses.dataclass(slots=True)
@@ -97,7 +104,7 @@ class Crew(Generic[ItemT, ValueT]):
         self._size = size
         self._places: dict[Connection, _Place[ItemT]] = {}
         self._pending: collections.deque[tuple[ItemT, bytes]] = collections.deque()
-        self._news: queue.SimpleQueue[tuple[ItemT, Answer[ValueT]] | BaseException]
+        self._news: queue.SimpleQueue[tuple[ItemT, Answer[bytes]] | BaseException]
         self._news = queue.SimpleQueue()
         self._bell, self._rope = Pipe(duplex=False)
         self._over = False
@@ -117,7 +124,11 @@ class Crew(Generic[ItemT, ValueT]):
 
     def submit(self, item: ItemT) -> None:
         """Queue an item; one that cannot be pickled raises here, at its cause."""
-        self._pending.append((item, bytes(ForkingPickler.dumps(item))))
+        self.submit_sealed(item, bytes(ForkingPickler.dumps(item)))
+
+    def submit_sealed(self, item: ItemT, payload: bytes) -> None:
+        """Queue an item that was pickled elsewhere; `item` is only what it is called here."""
+        self._pending.append((item, payload))
         self.owed += 1
         self._rope.send_bytes(b"")
 
@@ -132,6 +143,11 @@ class Crew(Generic[ItemT, ValueT]):
             StageSetupError: the stage cannot be set up.
             OSError: the machine cannot start another process.
         """
+        item, answer = self.next_sealed()
+        return item, opened(answer)
+
+    def next_sealed(self) -> tuple[ItemT, Answer[bytes]]:
+        """As `next`, with the value still pickled: for who passes it on."""
         news = self._news.get()
         if isinstance(news, BaseException):
             raise news
@@ -181,8 +197,7 @@ class Crew(Generic[ItemT, ValueT]):
             self._lose(place, "crash")
         elif place.held is not None:
             (item,), place.held = place.held, None
-            value = None if answer.value is None else ForkingPickler.loads(answer.value)
-            self._news.put((item, Answer(value, answer.fault, answer.seconds)))
+            self._news.put((item, answer))
             self._remove_if_worn(place)
         elif answer.fault is not None:
             raise self._setup_error(answer.fault)

@@ -2,8 +2,9 @@
 
 Films from strangers crash decoders, hang them, and make them eat memory; a library call cannot
 defend itself against that, a process can. The engine is the seam where a job meets its processes:
-the same stage runs in this process (`SerialEngine`) or in a pool of them (`LocalEngine`). Its one
-trade-off is that outcomes come in the order of completion, so that no slow item holds back others.
+the same stage runs in this process (`SerialEngine`), in a pool of them (`LocalEngine`), or on the
+machines of a cluster (`pipelines.ray_engine`). Its one trade-off is that outcomes come in the order
+of completion, so that no slow item holds back others.
 """
 
 import dataclasses
@@ -114,7 +115,7 @@ class SerialEngine:
         except Exception as error:
             raise StageSetupError(f"stage {stage.name!r} cannot be set up: {error!r}") from error
         for item in items:
-            yield _outcome(item, attempt(functools.partial(stage.run, state), item))
+            yield outcome_of(item, attempt(functools.partial(stage.run, state), item))
 
     def at_most(self, workers: int) -> "SerialEngine":  # noqa: ARG002 - one is the fewest
         """See `Engine.at_most`."""
@@ -141,14 +142,8 @@ class LocalEngine:
         Raises:
             ValueError: the stage's functions cannot be found by name in another process.
         """
-        try:
-            functions = bytes(ForkingPickler.dumps((stage.setup, stage.run)))
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"stage {stage.name!r} cannot be sent to a worker ({error}): "
-                "make setup and run module-level functions"
-            ) from error
-        crew: Crew[ItemT, ValueT] = Crew(stage.name, functions, stage.limits, self.workers)
+        crew: Crew[ItemT, ValueT]
+        crew = Crew(stage.name, sealed_functions(stage), stage.limits, self.workers)
         return self._stream(crew, items)
 
     def at_most(self, workers: int) -> "LocalEngine":
@@ -163,9 +158,9 @@ class LocalEngine:
             for item in items:
                 crew.submit(item)
                 while crew.owed >= window or crew.has_news():
-                    yield _outcome(*crew.next())
+                    yield outcome_of(*crew.next())
             while crew.owed:
-                yield _outcome(*crew.next())
+                yield outcome_of(*crew.next())
 
 
 def _nothing() -> None:
@@ -182,7 +177,23 @@ def _without_number(
     return run(state, numbered[1])
 
 
-def _outcome(item: ItemT, answer: Answer[ValueT]) -> Outcome[ItemT, ValueT]:
+def sealed_functions(stage: Stage[StateT, ItemT, ValueT]) -> bytes:
+    """The pickled pair of setup and run, as a worker wants it.
+
+    Raises:
+        ValueError: they cannot be found by name in another process.
+    """
+    try:
+        return bytes(ForkingPickler.dumps((stage.setup, stage.run)))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"stage {stage.name!r} cannot be sent to a worker ({error}): "
+            "make setup and run module-level functions"
+        ) from error
+
+
+def outcome_of(item: ItemT, answer: Answer[ValueT]) -> Outcome[ItemT, ValueT]:
+    """The outcome that an answer about an item stands for."""
     fault = answer.fault
     if fault is None:
         return Done(item, cast("ValueT", answer.value), answer.seconds)

@@ -61,6 +61,12 @@ class Answer(Generic[ValueT]):
     seconds: float
 
 
+def opened(answer: Answer[bytes]) -> Answer[ValueT]:
+    """The answer with its value unpickled."""
+    value = None if answer.value is None else ForkingPickler.loads(answer.value)
+    return Answer(value, answer.fault, answer.seconds)
+
+
 class Worker:
     """The parent's end. Only one thread may use it, and that thread must outlive the process.
 

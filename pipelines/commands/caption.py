@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from pipelines.commands.options import HomeOption, JsonOption, SetOption, WorkersOption
+from pipelines.commands.options import (
+    EngineOption,
+    HomeOption,
+    JsonOption,
+    SetOption,
+    WorkersOption,
+    engine_named,
+)
 from pipelines.console import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -37,6 +44,7 @@ def caption_command(
     recipe: RecipeOption = None,
     home: HomeOption = None,
     workers: WorkersOption = 2,
+    engine: EngineOption = "local",
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,14 +63,13 @@ def caption_command(
         _refuse_lost_options(context)
         return
     from pipelines.caption import caption_clips
-    from pipelines.engine import LocalEngine
     from pipelines.settings import home_at
 
     where = home_at(home)
     config, films = _asked_for(where, dataset, recipe, overrides)
     progress = ConsoleProgress(quiet=as_json)
     with progress:
-        summary = caption_clips(where, config, LocalEngine(workers), progress, films)
+        summary = caption_clips(where, config, engine_named(engine, workers), progress, films)
     _print_summary(progress.out, summary)
     progress.out.print(f"  catalog  {escape(str(where.catalog().shown))} (table captions)")
     if as_json:

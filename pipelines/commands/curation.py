@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipelines.commands.options import HomeOption, JsonOption, SetOption, WorkersOption
+from pipelines.commands.options import (
+    EngineOption,
+    HomeOption,
+    JsonOption,
+    SetOption,
+    WorkersOption,
+    engine_named,
+)
 from pipelines.console import ConsoleProgress, print_dataset, printable_cell
 
 if TYPE_CHECKING:
@@ -45,6 +52,7 @@ def curate_command(
     ),
     home: HomeOption = None,
     workers: WorkersOption = 2,
+    engine: EngineOption = "local",
     overrides: SetOption = None,
     retry: Annotated[bool, typer.Option(help="Try quarantined films again.")] = False,
     dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
@@ -58,9 +66,9 @@ def curate_command(
       tempo curate films/ --dataset nature
       tempo curate 'archive/**/*.mkv' --set select.motion.min=0.01 --workers 8
       tempo curate manifest.csv --recipe curate_production --dry-run
+      tempo curate films/ --engine ray --workers 64
     """
     from pipelines.curate import CurateRequest, curate
-    from pipelines.engine import LocalEngine
     from pipelines.inputs import list_films
     from pipelines.recipes.curation import curation_recipe
     from pipelines.settings import home_at, with_overrides
@@ -75,7 +83,7 @@ def curate_command(
         _print_plan(planned(request, where), progress, as_json)
         return
     with progress:
-        summary = curate(request, where, LocalEngine(workers), progress)
+        summary = curate(request, where, engine_named(engine, workers), progress)
     assert summary.dataset is not None
     print_dataset(progress.out, summary.dataset, summary.report, summary.page)
     if as_json:

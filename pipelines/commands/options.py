@@ -2,9 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pipelines.engine import Engine
 
 HomeOption = Annotated[
     Path | None,
@@ -20,6 +23,37 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object as the last line, and nothing else.")
 ]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Processes that work at the same time.")]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="local|ray|ray://HOST:PORT",
+        help="Where they work: on this machine, or on a Ray cluster ($RAY_ADDRESS).",
+    ),
+]
+
+
+def engine_named(name: str, workers: int) -> "Engine":
+    """The engine that ``--engine`` names.
+
+    Raises:
+        ValueError: there is none of that name, Ray is not installed, or no cluster answers.
+    """
+    if name == "local":
+        from pipelines.engine import LocalEngine
+
+        return LocalEngine(workers)
+    if name != "ray" and not name.startswith("ray://"):
+        raise ValueError(f"engine={name!r}: write local, ray, or ray://HOST:PORT")
+    try:
+        from pipelines.ray_engine import RayEngine
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise ValueError(f"engine={name!r}: install it with: pip install 'tempomaster[ray]'") from (
+            error
+        )
+    return RayEngine(workers, None if name == "ray" else name)
 
 
 def picture_size(text: str) -> tuple[int, int]:

@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import HomeOption, JsonOption, WorkersOption
+from pipelines.commands.options import (
+    EngineOption,
+    HomeOption,
+    JsonOption,
+    WorkersOption,
+    engine_named,
+)
 from pipelines.console import ConsoleProgress, printable_cell
 
 
@@ -14,6 +20,7 @@ def verify_command(
     dataset: Annotated[str, typer.Argument(help="NAME, NAME@latest or NAME@3.")],
     home: HomeOption = None,
     workers: WorkersOption = 2,
+    engine: EngineOption = "local",
     as_json: JsonOption = False,
 ) -> None:
     """Read a version again, decode every video, and report whatever disagrees.
@@ -25,13 +32,12 @@ def verify_command(
       tempo verify nature
       tempo verify nature@3 --workers 8 --json
     """
-    from pipelines.engine import LocalEngine
     from pipelines.settings import standing_home
     from pipelines.verify import verify
 
     progress = ConsoleProgress(quiet=as_json)
     with progress:
-        outcome = verify(standing_home(home), dataset, LocalEngine(workers), progress)
+        outcome = verify(standing_home(home), dataset, engine_named(engine, workers), progress)
     for wrong in outcome.disagreements:
         about = " ".join(filter(None, (wrong.where, wrong.sample_id)))
         line = printable_cell(f"  {wrong.what:<16} {about}: {wrong.detail}")

@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
+
 from curation.errors import FilmError
 
 
@@ -117,3 +119,16 @@ def cupboard() -> list[bytes]:
 def hoard(shelf: list[bytes], megabytes: int) -> int:
     shelf.append(b"x" * (megabytes * 1_000_000))
     return os.getpid()
+
+
+def kill_foreman(_: None, word: str) -> str:
+    """On 'poison', kill the process that leads this worker; else turn the word upside down."""
+    if word == "poison":
+        os.kill(os.getppid(), signal.SIGKILL)
+    return word[::-1]
+
+
+def slowly_somewhere(_: None, __: int) -> list[int]:
+    """Take a while; the processes above this one, up to the one that leads the node."""
+    time.sleep(0.3)
+    return [process.pid for process in psutil.Process().parents()]
