@@ -77,6 +77,7 @@ def synthetic_version(
         samples=samples,
         shards=[shard_row(samples)],
         shard_states={"train-000000": "in place"},
+        verified=None,
         captions=pa.table(
             {
                 "clip_id": kept["clip_id"],

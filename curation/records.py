@@ -353,6 +353,8 @@ class RunRow:
     host: str
     started_at: dt.datetime
     finished_at: dt.datetime
+    inputs: str | None = None
+    """What the job was given to read, a JSON list: a manifest says more than the films in it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

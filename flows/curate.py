@@ -24,7 +24,7 @@ from flows.running import begin
 from pipelines.commands.options import HomeOption, SetOption, WorkersOption
 from pipelines.curate import CurateRequest, curate
 from pipelines.engine import LocalEngine
-from pipelines.inputs import list_films
+from pipelines.inputs import list_films, repeatable
 from pipelines.recipes.curation import curation_recipe
 from pipelines.settings import home_at, with_overrides
 from pipelines.summary import Summary
@@ -89,7 +89,7 @@ def _curated(
     retry: bool,
 ) -> Summary:
     config = with_overrides(curation_recipe(recipe), overrides)
-    request = CurateRequest(list_films(paths), dataset, config, retry)
+    request = CurateRequest(list_films(paths), dataset, config, retry, repeatable(paths))
     engine = TaskEngine(LocalEngine(workers), name_of)
     with FlowProgress() as progress:
         return curate(request, home_at(Path(home) if home else None), engine, progress)

@@ -98,6 +98,8 @@ class CurateRequest:
     config: CurateConfig
     retry: bool = False
     """Also try films whose quarantine is permanent."""
+    inputs: tuple[str, ...] = ()
+    """The arguments that named the films (`pipelines.inputs.repeatable`), to be named again."""
 
     def __post_init__(self) -> None:
         check_name(self.dataset)
@@ -240,5 +242,6 @@ def _record(
         host=socket.gethostname(),
         started_at=begun,
         finished_at=now(),
+        inputs=canonical_json(request.inputs) if request.inputs else None,
     )
     job.catalog.append("runs", [row])

@@ -62,6 +62,14 @@ def list_films(arguments: Iterable[str]) -> list[FilmInput]:
     return [found[uri] for uri in sorted(found)]
 
 
+def repeatable(arguments: Iterable[str]) -> tuple[str, ...]:
+    """The arguments as they may be recorded and given again: absolute, without secrets."""
+    return tuple(
+        stored_uri(argument) if _ADDRESS.match(argument) else printable(os.path.abspath(argument))  # noqa: PTH100 - a glob is no path
+        for argument in arguments
+    )
+
+
 def _expand(argument: str) -> Iterator[FilmInput]:
     path = Path(argument)
     if os.path.lexists(path):

@@ -8,8 +8,6 @@ written. The same catalog, films and folder give the same bytes.
 import dataclasses
 import hashlib
 import json
-import os
-import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,9 @@ from curation.catalog.datasets import datasets, resolve
 from curation.catalog.schema import TABLES
 from curation.catalog.store import Catalog
 from curation.errors import CurationError, DatasetError
-from curation.records import DatasetRow, ShardRow, SourceRow, VideoRow, canonical_json
+from curation.records import DatasetRow, ShardRow, VideoRow
 from curation.report.collect import collect
-from curation.report.document import Report
-from curation.report.drift import flat
+from curation.report.document import Report, Verified
 from curation.report.embedding import (
     PageData,
     gallery_data,
@@ -40,14 +37,14 @@ from curation.scoring.film import TECHNICAL
 from curation.selection import SCORES, SelectionPolicy, select
 from curation.shards.manifest import MANIFEST
 from curation.traces import Traces, replacing, trace_folder
-from pipelines.curate import CurateConfig
 from pipelines.job import Progress
 from pipelines.preview import licences_of
-from pipelines.recipes.curation import RECIPES
 from pipelines.settings import Home, typed_config
 from pipelines.steps.choose import made_scores, measured_clips, stored_scores
 from pipelines.steps.identify import taken_down
 from pipelines.summary import PAGE
+from pipelines.verifications import newest_verification
+from pipelines.version_commands import commands, recipe_named
 
 NUMBERS, INDEX = "report.json", "index.html"
 PICTURE_BYTES = 7_000_000
@@ -92,15 +89,15 @@ def write_report(
         other = resolve(catalog, against) if against else _before(catalog, row)
         version = read_version(home, catalog, row)
         compared = read_version(home, catalog, other) if other else None
-        command = _commands(catalog, home, version)
+        words = commands(catalog, home, version)
         hashes = _hashes(catalog, version, _Evidence(home, version), progress)
-        published = datasets(catalog)
-    report, data = build(home, version, compared, command, hashes)
+        versions = _listed(catalog)
+    report, data = build(home, version, compared, words, hashes)
     folder = home.reports / version.reference
     page = render_report(report, data).encode()
     _write(folder / NUMBERS, _json(report.json()))
     _write(folder / PAGE, page)
-    index = write_index(home, published)
+    index = write_index(home, versions)
     return WrittenReport(
         reference=version.reference,
         against=compared.reference if compared else None,
@@ -145,7 +142,7 @@ def read_version(home: Home, catalog: Catalog, row: DatasetRow) -> VersionTables
     manifest = _manifest(folder, row)
     config = manifest["config"]
     policy = typed_config(SelectionPolicy, config["select"])
-    recipe = _recipe(row.recipe)
+    recipe = recipe_named(row.recipe)
     films = set(manifest["films"])
     scan = manifest["fingerprints"]["scan"]
     videos = [
@@ -169,6 +166,7 @@ def read_version(home: Home, catalog: Catalog, row: DatasetRow) -> VersionTables
         samples=catalog.read("samples", {"publish_id": row.publish_id}),
         shards=shards,
         shard_states=_shard_states(folder, shards),
+        verified=newest_verification(catalog, row),
         captions=_captions(catalog, clips),
         folder=f"datasets/{row.name}/{row.version}",
     )
@@ -184,18 +182,24 @@ def purge_reports(home: Home, catalog: Catalog, video_id: str) -> None:
     for folder in shown:
         shutil.rmtree(folder)
     if shown:
-        write_index(home, datasets(catalog))
+        write_index(home, _listed(catalog))
 
 
-def write_index(home: Home, published: list[DatasetRow]) -> Path:
+def write_index(home: Home, versions: list[tuple[DatasetRow, Verified | None]]) -> Path:
     """Write the page that lists all versions, those without a report too."""
-    newest_first = sorted(published, key=lambda row: row.recorded_at, reverse=True)
     path = home.reports / INDEX
-    _write(path, render_index([_index_entry(home, row) for row in newest_first]).encode())
+    entries = [_index_entry(home, row, verified) for row, verified in versions]
+    _write(path, render_index(entries).encode())
     return path
 
 
-def _index_entry(home: Home, row: DatasetRow) -> IndexEntry:
+def _listed(catalog: Catalog) -> list[tuple[DatasetRow, Verified | None]]:
+    """All versions, the newest first, and the last verification of each."""
+    newest_first = sorted(datasets(catalog), key=lambda row: row.recorded_at, reverse=True)
+    return [(row, newest_verification(catalog, row)) for row in newest_first]
+
+
+def _index_entry(home: Home, row: DatasetRow, verified: Verified | None) -> IndexEntry:
     reference = f"{row.name}@{row.version}"
     numbers = home.reports / reference / NUMBERS
     verdict = {"state": "none", "headline": "no report yet"}
@@ -210,6 +214,7 @@ def _index_entry(home: Home, row: DatasetRow) -> IndexEntry:
         hours=row.seconds / 3600,
         films=row.films,
         bytes=row.bytes,
+        verified=f"{verified.verdict}, {verified.when}" if verified else "not yet",
         link=f"{reference}/{PAGE}" if numbers.is_file() else None,
     )
 
@@ -368,47 +373,6 @@ def _shard_state(folder: Path, shard: ShardRow, *, hashed: bool) -> str:
     with path.open("rb") as file:
         same = hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
     return "sha256 matches" if same else "other sha256"
-
-
-def _commands(catalog: Catalog, home: Home, version: VersionTables) -> dict[str, Any]:
-    """Words of the commands that make a policy real, but for the thresholds themselves."""
-    row = version.row
-    films = set(version.manifest["films"])
-    uris = [source.uri for source in catalog.rows(SourceRow) if source.video_id in films]
-    at_home = ["--home", str(home.root)]
-    curate = ["tempo", "curate", _common_folder(uris), "--dataset", row.name]
-    return {
-        "curate": [shlex.join([*curate, "--recipe", row.recipe, *at_home])],
-        "base": [shlex.join(["--set", change]) for change in _overrides(catalog, version)],
-        "preview": [shlex.join(["tempo", "preview", "--dataset", version.reference, *at_home])],
-    }
-
-
-def _common_folder(uris: list[str]) -> str:
-    """Where the version's films were last offered from."""
-    folders = [os.path.dirname(uri) for uri in uris]  # noqa: PTH120 - addresses too, not only paths
-    return os.path.commonpath(folders) if folders else "FILMS"
-
-
-def _overrides(catalog: Catalog, version: VersionTables) -> list[str]:
-    """Settings of a version's run that its recipe does not have, thresholds left out."""
-    recipe = _recipe(version.row.recipe)
-    runs = catalog.read("runs", {"run_id": version.row.run_id}, ["config"])["config"].to_pylist()
-    if recipe is None or not runs:
-        return []
-    before = flat(json.loads(canonical_json(recipe)))
-    return [
-        f"{name}={value}"
-        for name, value in flat(json.loads(runs[0])).items()
-        if name in before
-        and before[name] != value
-        and (not name.startswith("select.") or name == "select.licences")
-    ]
-
-
-def _recipe(name: str) -> CurateConfig | None:
-    """What a recipe has before anything is overridden; None when there is none of that name."""
-    return RECIPES[name]() if name in RECIPES else None
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -1,10 +1,12 @@
 """Read a published version again, all of it: catalog, manifest, index, tars, videos.
 
-Nothing is mended and nothing is written. Every disagreement is collected, for the first one rarely
-tells what happened; the price is that a badly damaged version makes a long list.
+Nothing is mended, and nothing is written but that it was done. Every disagreement is collected, for
+the first one rarely tells what happened; the price is that a badly damaged version makes a long
+list.
 """
 
 import dataclasses
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterator
@@ -17,14 +19,16 @@ import pyarrow.parquet as pq
 
 from curation.catalog.datasets import resolve
 from curation.catalog.store import Catalog
+from curation.errors import CatalogError
 from curation.multishot import MULTI
-from curation.records import DatasetRow, SampleRow, ShardRow
+from curation.records import DatasetRow, SampleRow, ShardRow, now
 from curation.shards.checking import Disagreement, ShardCheck, ShardToCheck, check_shard
 from curation.shards.manifest import MANIFEST, SAMPLE_INDEX
 from pipelines.crew import Limits
 from pipelines.engine import Done, Engine, Stage
 from pipelines.job import Progress
 from pipelines.settings import Home
+from pipelines.verifications import record_verification
 
 _LIMITS = Limits(timeout_seconds=4 * 3600.0, memory_bytes=4 << 30)
 _CATALOG = "catalog"
@@ -41,6 +45,8 @@ class Verification:
     frames: int
     """Decoded, in samples without a fault."""
     disagreements: list[Disagreement]
+    recorded: bool
+    """The catalog holds what was found (table runs), for the version's next report."""
 
     @property
     def sound(self) -> bool:
@@ -60,6 +66,7 @@ def verify(home: Home, reference: str, engine: Engine, progress: Progress) -> Ve
     Raises:
         DatasetError: no such version.
     """
+    begun = now()
     with Catalog.open(home.catalog()) as catalog:
         version = resolve(catalog, reference)
         where = {"publish_id": version.publish_id}
@@ -73,14 +80,35 @@ def verify(home: Home, reference: str, engine: Engine, progress: Progress) -> Ve
         *_check_index(folder, samples),
     ]
     checks = _check_shards(folder, shards, samples, engine, progress)
+    disagreements = found + [wrong for check in checks for wrong in check.disagreements]
+    frames = sum(check.frames for check in checks)
     return Verification(
         reference=f"{version.name}@{version.version}",
         folder=str(folder),
         shards=len(shards),
         samples=samples.num_rows,
-        frames=sum(check.frames for check in checks),
-        disagreements=found + [wrong for check in checks for wrong in check.disagreements],
+        frames=frames,
+        disagreements=disagreements,
+        recorded=_record(home, version, frames, disagreements, begun, progress),
     )
+
+
+def _record(
+    home: Home,
+    version: DatasetRow,
+    frames: int,
+    disagreements: list[Disagreement],
+    begun: dt.datetime,
+    progress: Progress,
+) -> bool:
+    """Put the outcome into the catalog; one that takes no rows does not spoil the verification."""
+    try:
+        with Catalog.open(home.catalog()) as catalog:
+            record_verification(catalog, version, frames, disagreements, begun)
+    except CatalogError as error:
+        progress.say(f"what was found is not recorded: {error}")
+        return False
+    return True
 
 
 def _check_totals(

@@ -79,6 +79,13 @@ def _shards(report: Report) -> Iterator[Alert]:
             f"Run tempo verify {report.reference}, then restore the shard or curate again.",
             "shards",
         )  # fmt: skip
+    if report.verified and report.verified.wrong:
+        yield Alert(
+            "error", "The last verification found faults",
+            f"{report.verified.verdict} on {report.verified.when}, first in "
+            f"{min(report.verified.wrong)}.",
+            f"Restore what differs, then run tempo verify {report.reference} again.", "shards",
+        )  # fmt: skip
 
 
 def _troubles(report: Report) -> Iterator[Alert]:

@@ -4,6 +4,8 @@ Heavy tails (sharpness, motion) get a logarithmic axis, so that a threshold near
 seen and moved. A log axis cannot reach 0: smaller values are counted in its first bin.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,19 +18,22 @@ _MAX_DECADES = 4.0
 Floats = npt.NDArray[np.float32]
 
 
-def edges_of(values: Floats, bounds: tuple[float, ...] = (), bins: int = BINS) -> Histogram:
+def edges_of(
+    values: Floats, bounds: tuple[float, ...] = (), bins: int = BINS, most: float = math.inf
+) -> Histogram:
     """An empty histogram whose edges fit finite values and show some bounds.
 
     Args:
         values: [n] without NaN.
         bounds: thresholds that should lie inside.
         bins: how many.
+        most: the greatest value that there can be, such as 1 of a share.
     """
     shown = values if values.size else np.asarray(bounds or (0.0, 1.0), np.float32)
     if _heavy(shown):
-        scale, edges = "log", _log_edges(shown, bounds, bins)
+        scale, edges = "log", _log_edges(shown, bounds, bins, most)
     else:
-        scale, edges = "linear", _linear_edges(shown, bounds, bins)
+        scale, edges = "linear", _linear_edges(shown, bounds, bins, most)
     return Histogram(scale, tuple(float(edge) for edge in edges), {})
 
 
@@ -70,25 +75,29 @@ def _heavy(values: Floats) -> bool:
     return bool(high > _HEAVY_TAIL * middle)
 
 
-def _log_edges(values: Floats, bounds: tuple[float, ...], bins: int) -> npt.NDArray[np.float64]:
+def _log_edges(
+    values: Floats, bounds: tuple[float, ...], bins: int, most: float
+) -> npt.NDArray[np.float64]:
     positive = values[values > 0.0].astype(np.float64)
     inside = [bound for bound in bounds if bound > 0.0]
-    high = max([float(positive.max()), *(bound * 1.25 for bound in inside)])
+    high = max([float(positive.max()), *(min(bound * 1.25, most) for bound in inside)])
     shown = max(float(np.quantile(positive, 0.01)) / 1.25, high / 10**_MAX_DECADES)
     low = min([shown, *(bound / 1.25 for bound in inside)])
     return np.geomspace(low, high, bins + 1)
 
 
-def _linear_edges(values: Floats, bounds: tuple[float, ...], bins: int) -> npt.NDArray[np.float64]:
+def _linear_edges(
+    values: Floats, bounds: tuple[float, ...], bins: int, most: float
+) -> npt.NDArray[np.float64]:
     low, high = float(values.min()), float(values.max())
     if bounds:  # a handle needs room on both sides
         room = 0.04 * (max(high, *bounds) - min(low, *bounds))
         low = min(low, *(bound - room for bound in bounds))
-        high = max(high, *(bound + room for bound in bounds))
+        high = max(high, *(min(bound + room, most) for bound in bounds))
         if values.min() >= 0.0:  # what cannot be negative has no room there
             low = max(0.0, low)
     if high <= low:
-        low, high = low - 0.5, high + 0.5
+        low, high = low - 0.5, min(high + 0.5, most)
     if 0.0 <= low < 0.25 * high:
         low = 0.0
     return np.linspace(low, high, bins + 1)

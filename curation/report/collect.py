@@ -55,6 +55,7 @@ def collect(
         leakage=leakage(version, hashes),
         troubles=troubles(version),
         shards=_shards(version),
+        verified=version.verified,
         provenance=_provenance(version),
     )
     verdict, alerts = judged(report)
@@ -107,7 +108,8 @@ def _measurement(version: VersionTables, name: str, column: str) -> Measurement:
         missing=int(len(values) - finite.size),
         quantiles=quantiles,
         histogram=counted(
-            edges_of(finite, ends), {"all": values, "packed": values[version.packed]}
+            edges_of(finite, ends, most=words.most),
+            {"all": values, "packed": values[version.packed]},
         ),
     )
 
@@ -123,6 +125,7 @@ def _shards(version: VersionTables) -> tuple[Shard, ...]:
             seconds=row.seconds,
             sha256=row.sha256,
             state=version.shard_states[row.shard],
+            verified=version.verified.of(row.shard) if version.verified else None,
         )
         for row in sorted(version.shards, key=lambda row: row.shard)
     )

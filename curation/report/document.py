@@ -286,6 +286,37 @@ class Shard:
     state: str
     """'sha256 matches', 'in place' (of the right size; too large to hash for a report), 'missing',
     'other size' or 'other sha256'. `tempo verify` decodes every sample besides."""
+    verified: str | None
+    """What the last verification found: 'sound' or '2 disagreements'; None when there was none."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verified:
+    """The last time that `tempo verify` read the version again."""
+
+    when: str
+    host: str
+    """The machine that read it."""
+    code_version: str
+    run_id: str
+    """Its row in `runs`."""
+    frames: int
+    """Decoded as declared."""
+    wrong: dict[str, int]
+    """File -> how much in it did not agree; empty when the version was sound."""
+
+    @property
+    def verdict(self) -> str:
+        """All of it in words."""
+        return _agreement(sum(self.wrong.values()))
+
+    def of(self, shard: str) -> str:
+        """What it found of a shard, in words."""
+        return _agreement(self.wrong.get(f"{shard}.tar", 0))
+
+
+def _agreement(wrong: int) -> str:
+    return f"{wrong} disagreement{'s' * (wrong != 1)}" if wrong else "sound"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -341,6 +372,8 @@ class Report:
     leakage: Leakage
     troubles: tuple[Trouble, ...]
     shards: tuple[Shard, ...]
+    verified: Verified | None
+    """The last verification; None when there was none."""
     provenance: Provenance
 
     def json(self) -> dict[str, Any]:

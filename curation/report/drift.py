@@ -87,7 +87,8 @@ def _shift(name: str, column: str, now: VersionTables, before: VersionTables) ->
         median_before=float(np.median(there)),
         median_now=float(np.median(here)),
         histogram=counted(
-            edges_of(np.concatenate([here, there]), bins=24), {"before": there, "now": here}
+            edges_of(np.concatenate([here, there]), bins=24, most=words.most),
+            {"before": there, "now": here},
         ),
     )
 

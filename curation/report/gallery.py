@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from curation.report.axes import edges_of, places
 from curation.report.funnel import left_out
+from curation.report.meanings import meaning
 from curation.report.tables import VersionTables
 
 MAX_CLIPS = 360
@@ -64,6 +65,7 @@ def borderline(version: VersionTables) -> dict[str, dict[int, float]]:
         axis = edges_of(
             values[np.isfinite(values)],
             tuple(end for end in (bounds.min, bounds.max) if end is not None),
+            most=meaning(column).most,
         )
         for end, bound in (("min", bounds.min), ("max", bounds.max)):
             if bound is not None:

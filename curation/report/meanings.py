@@ -4,6 +4,8 @@ A column that is not listed here is shown all the same, under its own name.
 """
 
 import dataclasses
+import functools
+import math
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -16,7 +18,11 @@ class Meaning:
     low: str = ""
     """What a clip below the threshold is."""
     high: str = ""
+    most: float = math.inf
+    """The greatest value that there can be."""
 
+
+_share = functools.partial(Meaning, most=1.0)
 
 _MEANINGS = {
     "seconds": Meaning("Length", "s", "How long the clip is.", "Too short", "Too long"),
@@ -48,10 +54,10 @@ _MEANINGS = {
     "luma_std": Meaning(
         "Contrast", "of 255", "Deviation of luma: near zero is a blank picture.", "Too flat"
     ),
-    "shadows_clipped": Meaning(
+    "shadows_clipped": _share(
         "Clipped shadows", "", "Share of pixels that are fully black.", "", "Too much pure black"
     ),
-    "highlights_clipped": Meaning(
+    "highlights_clipped": _share(
         "Clipped highlights", "", "Share of pixels that are fully white.", "", "Too much pure white"
     ),
     "motion_magnitude": Meaning(
@@ -61,29 +67,27 @@ _MEANINGS = {
         "Too little motion",
         "Too much motion",
     ),
-    "motion_static": Meaning(
+    "motion_static": _share(
         "Still picture", "", "Share of the picture that hardly moves.", "", "Picture stands still"
     ),
-    "motion_coherence": Meaning(
+    "motion_coherence": _share(
         "Motion coherence", "", "Share of the change that motion explains.", "Motion not coherent"
     ),
-    "motion_distortion": Meaning(
+    "motion_distortion": _share(
         "Distortion",
         "",
         "Share of pixels whose motion does not lead back: tears, whip pans.",
         "",
         "Too distorted",
     ),
-    "duplicated_share": Meaning(
+    "duplicated_share": _share(
         "Repeated frames",
         "",
         "Share of 24-fps frames that only repeat the one before.",
         "",
         "Too many repeated frames",
     ),
-    "dropped_share": Meaning(
-        "Dropped frames", "", "Share of source frames that 24 fps leaves out."
-    ),
+    "dropped_share": _share("Dropped frames", "", "Share of source frames that 24 fps leaves out."),
     "camera_pan": Meaning("Camera pan", "widths/s"),
     "camera_tilt": Meaning("Camera tilt", "heights/s"),
     "camera_zoom": Meaning("Camera zoom", "ln/s"),

@@ -36,6 +36,8 @@ class IndexEntry:
     hours: float
     films: int
     bytes: int
+    verified: str
+    """The last verification in words."""
     link: str | None
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.records import DatasetRow, ShardRow, VideoRow
+from curation.report.document import Verified
 from curation.selection import COLUMNS, Range, Selection, SelectionPolicy
 from curation.video.geometry import packed_size
 
@@ -47,6 +48,8 @@ class VersionTables:
     shards: list[ShardRow]
     shard_states: dict[str, str]
     """Shard -> its state on the disk (`document.Shard.state`)."""
+    verified: Verified | None
+    """The last verification."""
     captions: pa.Table
     """clip_id, captioner, caption and reason, for the clips of `clips`."""
     folder: str

@@ -69,12 +69,12 @@ def curate_command(
       tempo curate films/ --engine ray --workers 64
     """
     from pipelines.curate import CurateRequest, curate
-    from pipelines.inputs import list_films
+    from pipelines.inputs import list_films, repeatable
     from pipelines.recipes.curation import curation_recipe
     from pipelines.settings import home_at, with_overrides
 
     config = with_overrides(curation_recipe(recipe), overrides or [])
-    request = CurateRequest(list_films(paths), dataset, config, retry)
+    request = CurateRequest(list_films(paths), dataset, config, retry, repeatable(paths))
     progress = ConsoleProgress(quiet=as_json)
     where = home_at(home)
     if dry_run:

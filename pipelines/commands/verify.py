@@ -26,7 +26,8 @@ def verify_command(
     """Read a version again, decode every video, and report whatever disagrees.
 
     Holds hashes, manifest, sample index, tar members, JSON, captions, decoded frames and the
-    catalog's rows against each other. Exit code 1 when any of them disagree; nothing is written.
+    catalog's rows against each other. Exit code 1 when any of them disagree. Nothing of the version
+    is written; what was found is recorded (table runs), and the next report shows it.
 
     Examples:
       tempo verify nature

@@ -1,8 +1,12 @@
 """The job that makes reports: its files, its command, and what it says of a version's fate."""
 
+import dataclasses
 import json
+import os
 import re
+import shlex
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +24,14 @@ from pipelines.console import print_dataset
 from pipelines.curate import curate
 from pipelines.engine import SerialEngine
 from pipelines.forget import forget
+from pipelines.inputs import repeatable
 from pipelines.job import Silence
 from pipelines.preview import preview
-from pipelines.report import write_report
+from pipelines.report import read_version, write_report
 from pipelines.settings import Home
 from pipelines.summary import Summary
+from pipelines.verify import verify
+from pipelines.version_commands import commands
 from tests.pipelines.tiny_library import render, request
 
 
@@ -179,7 +186,7 @@ def test_the_index_lists_every_version_and_links_its_report(home: Home) -> None:
 
 
 def test_the_index_escapes_and_says_when_there_is_no_report() -> None:
-    entry = IndexEntry("a<b>@1", "today", "none", "no report yet", 1, 0.1, 1, 10, None)
+    entry = IndexEntry("a<b>@1", "today", "none", "no report yet", 1, 0.1, 1, 10, "no", None)
     page = render_index([entry])
     assert "a&lt;b&gt;@1" in page
     assert "no report yet" in page
@@ -188,3 +195,61 @@ def test_the_index_escapes_and_says_when_there_is_no_report() -> None:
 
 def test_the_document_has_no_field_that_the_json_lacks(home: Home) -> None:
     assert set(numbers(home, "tiny@2")) == set(Report.__dataclass_fields__)
+
+
+@pytest.fixture(scope="module")
+def listed(films: Path, home: Home) -> Home:
+    """The home with a dataset more, from a manifest that gives the films a licence."""
+    manifest = films / "licensed films.csv"
+    lines = [f"{film.name},CC-BY-4.0" for film in sorted(films.glob("*.mp4"))]
+    manifest.write_text("\n".join(["uri,licence", *lines]))
+    asked = dataclasses.replace(
+        request(manifest, "select.licences=CC-BY-4.0"),
+        dataset="listed",
+        inputs=repeatable([os.path.relpath(manifest)]),
+    )
+    curate(asked, home, SerialEngine(), Silence())
+    return home
+
+
+def test_the_command_names_what_the_run_was_given(listed: Home, films: Path) -> None:
+    with Catalog.open(listed.catalog()) as catalog:
+        version = read_version(listed, catalog, resolve(catalog, "listed"))
+        words = commands(catalog, listed, version)
+        before = commands(
+            catalog, listed, read_version(listed, catalog, resolve(catalog, "tiny@1"))
+        )
+    (curate_again,) = words["curate"]
+    assert shlex.split(curate_again)[:3] == ["tempo", "curate", str(films / "licensed films.csv")]
+    assert any("select.licences" in change for change in words["base"])
+    # Where a run did not record it, the folder of its films has to do.
+    assert shlex.split(before["curate"][0])[2] == str(films)
+
+
+def test_a_verification_is_shown_with_its_version(listed: Home) -> None:
+    write_report(listed, "listed", None, Silence())
+    assert numbers(listed, "listed@1")["verified"] is None
+    tar = next((listed.datasets / "listed" / "1").glob("train-*.tar"))
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[:-2000] + bytes(2000 - 1) + b"x")  # behind the last member
+    assert not verify(listed, "listed", SerialEngine(), Silence()).sound
+    write_report(listed, "listed", None, Silence())
+    found = numbers(listed, "listed@1")
+    assert set(found["verified"]["wrong"]) == {tar.name}
+    assert {shard["name"]: shard["verified"] == "sound" for shard in found["shards"]} == {
+        shard["name"]: shard["name"] != tar.stem for shard in found["shards"]
+    }
+    assert any("verification found faults" in alert["title"] for alert in found["alerts"])
+    tar.write_bytes(whole)
+    outcome = verify(listed, "listed", SerialEngine(), Silence())
+    assert outcome.recorded
+    write_report(listed, "listed", None, Silence())
+    found = numbers(listed, "listed@1")
+    assert found["verified"]["wrong"] == {}
+    assert found["verified"]["host"] == socket.gethostname()
+    assert found["verified"]["frames"] == outcome.frames > 0
+    page = (listed.reports / "listed@1" / "report.html").read_text(encoding="utf-8")
+    assert f"The last time was {found['verified']['when']}" in page
+    index = (listed.reports / "index.html").read_text(encoding="utf-8")
+    assert f"sound, {found['verified']['when']}" in index
+    assert index.count("not yet") == 2  # tiny@1 and tiny@2

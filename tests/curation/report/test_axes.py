@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,3 +70,15 @@ def test_counts_of_things_have_whole_edges(drawn: list[float]) -> None:
 def test_the_axis_of_what_cannot_be_negative_does_not_go_below_zero() -> None:
     shares = np.linspace(0.2, 0.9, 50).astype(np.float32)
     assert edges_of(shares, (0.01,)).edges[0] >= 0.0
+
+
+@pytest.mark.parametrize("shares", [[0.2, 1.0], [1.0, 1.0], [0.0, 0.001, 1.0] * 40])
+@pytest.mark.parametrize("bounds", [(), (0.98,), (0.01, 1.0)])
+def test_the_axis_of_a_share_ends_at_the_whole(
+    shares: list[float], bounds: tuple[float, ...]
+) -> None:
+    values = np.asarray(shares, np.float32)
+    axis = edges_of(values, bounds, most=1.0)
+    assert axis.edges[-1] == pytest.approx(1.0)
+    assert all(before < after for before, after in itertools.pairwise(axis.edges))
+    assert sum(counted(axis, {"all": values}).series["all"]) == len(values)
