@@ -101,6 +101,11 @@ def connect(settings: CatalogSettings) -> SqlCatalog:
         CatalogError: the database or the warehouse cannot be reached.
     """
     with explained(settings, "open"):
+        if settings.url.get_dialect().is_async:
+            raise CatalogError(
+                f"cannot open {settings}: {settings.url.drivername!r} is for asynchronous "
+                "programs; use sqlite or postgresql+psycopg2"
+            )
         if settings.url.get_backend_name() == "sqlite" and settings.url.database:
             Path(settings.url.database).parent.mkdir(parents=True, exist_ok=True)
         return _connect(settings)

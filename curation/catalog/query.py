@@ -33,9 +33,9 @@ _HISTORY = "_history"
 def sql(catalog: Catalog, query: str) -> pa.Table:
     """Answer one SELECT (or EXPLAIN, DESCRIBE, SHOW TABLES, SUMMARIZE) in DuckDB's dialect.
 
-    The tables are those of `TABLES`; in ``sources``, ``videos`` and ``takedowns`` only the newest
-    row of each key is seen, in ``sources_history`` and so on the older ones too. The answer, and
-    what a sort or a join needs, must fit in memory.
+    The tables are those of `TABLES`; where newer rows supersede (``sources``, ``videos`` …) only
+    the newest of each key is seen, in ``sources_history`` and so on the older ones too. The answer,
+    and what a sort or a join needs, must fit in memory.
 
     Raises:
         CatalogError: the query is wrong, or asks for what is not allowed, in DuckDB's words.

@@ -106,10 +106,11 @@ class Catalog:
         """Add the rows that are not stored yet, in one commit.
 
         A row is stored already when one with the same key is (`TableSpec.key`); it is then
-        skipped, whatever its other columns say. In ``sources``, ``videos`` and ``takedowns`` a
-        newer row supersedes: there a row is skipped only when one with the same key and the same
-        ``recorded_at`` is stored, and reads show the newest. So an append may be repeated, by two
-        processes at once or after a commit whose outcome was unknown, and adds nothing twice.
+        skipped, whatever its other columns say. Where newer rows supersede
+        (`TableSpec.supersedes`: ``sources``, ``videos`` …) a row is skipped only when one with the
+        same key and the same ``recorded_at`` is stored, and reads show the newest. So an append may
+        be repeated, by two processes at once or after a commit whose outcome was unknown, and adds
+        nothing twice.
 
         A commit costs tens of milliseconds however few the rows: append thousands at a time.
 

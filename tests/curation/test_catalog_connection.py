@@ -86,11 +86,17 @@ def test_a_database_that_does_not_answer_is_named(query: str) -> None:
     assert "cr@t" not in told
 
 
-@pytest.mark.parametrize("driver", ["nonsense", "asyncpg"])
+@pytest.mark.parametrize("driver", ["nonsense", "pg8000"])
 def test_a_driver_that_is_not_there_is_named(driver: str) -> None:
     settings = CatalogSettings(Path("home"), uri=f"postgresql+{driver}://me@host/films")
     with pytest.raises(CatalogError, match=rf"no driver 'postgresql\+{driver}'; use sqlite or"):
         Catalog.open(settings)
+
+
+@pytest.mark.parametrize("uri", ["postgresql+asyncpg://me@host/films", "sqlite+aiosqlite:///c.db"])
+def test_an_asynchronous_driver_is_refused(uri: str) -> None:
+    with pytest.raises(CatalogError, match="asynchronous programs; use sqlite or"):
+        Catalog.open(CatalogSettings(Path("home"), uri=uri))
 
 
 def test_a_database_that_was_never_tried_is_refused() -> None:
