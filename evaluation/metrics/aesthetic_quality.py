@@ -13,9 +13,8 @@ import torch
 from torch import nn
 
 from evaluation.errors import EvaluationError
+from evaluation.metrics.arrays import F64, U8
 from evaluation.metrics.average import FrameAverage
-from evaluation.metrics.clips import U8
-from evaluation.metrics.consistency import F64
 from evaluation.metrics.embedders import batches, load_state
 from evaluation.metrics.pictures import for_clip
 

@@ -10,8 +10,8 @@ from fractions import Fraction
 import numpy as np
 
 from evaluation.errors import MetricError
-from evaluation.metrics.clips import U8, Clip
-from evaluation.metrics.consistency import F64
+from evaluation.metrics.arrays import F64, U8
+from evaluation.metrics.clips import Clip
 from evaluation.metrics.metric import ClipMetric, MetricResult, Scoring
 
 Judge = Callable[[U8], F64]

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from evaluation.metrics.clips import U8
-from evaluation.metrics.consistency import F64, Consistency, Features, LongRange
+from evaluation.metrics.arrays import F64, U8
+from evaluation.metrics.consistency import Consistency, Features, LongRange
 from evaluation.metrics.embedders import batches, features_of
 from evaluation.metrics.pictures import for_clip, for_dreamsim
 

@@ -210,7 +210,8 @@ def _smoothness(plan: MetricPlan) -> Metric:
 
 
 def _dynamics(plan: MetricPlan) -> Metric:
-    from evaluation.metrics.dynamic_degree import DynamicDegree, load_raft, raft_flow
+    from evaluation.metrics.dynamic_degree import DynamicDegree
+    from evaluation.metrics.raft import load_raft, raft_flow
 
     flow = raft_flow(load_raft(plan.path("raft")), plan.config.device)
     return DynamicDegree(plan.name, plan.fingerprint, flow, plan.config.flow_batch)

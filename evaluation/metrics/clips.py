@@ -14,7 +14,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from curation.errors import FilmError
 from curation.video.conform import conform
@@ -22,8 +21,7 @@ from curation.video.decode import DecodeLog
 from curation.video.film import Film
 from curation.video.playback import rgb_of
 from evaluation.errors import MetricError
-
-U8 = npt.NDArray[np.uint8]
+from evaluation.metrics.arrays import U8
 
 CLIP_SECONDS = 2
 

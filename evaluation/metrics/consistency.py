@@ -18,13 +18,12 @@ from fractions import Fraction
 from importlib import resources
 
 import numpy as np
-import numpy.typing as npt
 
 from evaluation.errors import MetricError
-from evaluation.metrics.clips import U8, Clip
+from evaluation.metrics.arrays import F64, U8
+from evaluation.metrics.clips import Clip
 from evaluation.metrics.metric import ClipMetric, MetricResult, Scoring
 
-F64 = npt.NDArray[np.float64]
 Features = Callable[[U8], F64]
 """Frames `[n,H,W,3]` to one feature vector each `[n,D]`, of any length but zero."""
 

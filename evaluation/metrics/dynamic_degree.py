@@ -14,30 +14,20 @@ dynamic; here at least one pair must move.
 
 from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from torch import nn
-from torchvision.models.optical_flow import raft_large
 
-from evaluation.errors import EvaluationError, MetricError
-from evaluation.metrics.clips import U8, Clip
-from evaluation.metrics.embedders import load_state
+from evaluation.errors import MetricError
+from evaluation.metrics.arrays import F32, F64, U8
+from evaluation.metrics.clips import Clip
 from evaluation.metrics.metric import ClipMetric, MetricResult, Scoring
-from evaluation.metrics.pictures import tensor_of
 
-F32 = npt.NDArray[np.float32]
 Flow = Callable[[U8, U8], F32]
 """From frames `[n,H,W,3]` to others of the same shape: `[n,h,w,2]`, told in the frames' pixels."""
 
 SAMPLED_FPS = 8
 _FASTEST_SHARE = 0.05
 _PIXELS_PER_256 = 6.0
-_RAFT_UPDATES = 20
-_RAFT_STRIDE = 8
-_RAFT_LEAST = 128
 
 
 class DynamicDegree(ClipMetric):
@@ -101,7 +91,7 @@ def fastest(flow_hw2: F32) -> float:
     return float(np.partition(lengths, -count)[-count:].mean())
 
 
-def moves(speeds: npt.NDArray[np.float64], fps: Fraction, sampled: int) -> bool:
+def moves(speeds: F64, fps: Fraction, sampled: int) -> bool:
     """VBench's verdict on a clip.
 
     Args:
@@ -112,54 +102,3 @@ def moves(speeds: npt.NDArray[np.float64], fps: Fraction, sampled: int) -> bool:
     threshold = _PIXELS_PER_256 * max(1.0, SAMPLED_FPS / float(fps))
     needed = max(1, round(4 * (sampled / 16)))
     return int((speeds > threshold).sum()) >= needed
-
-
-def raft_flow(network: nn.Module, device: str) -> Flow:
-    """RAFT's flow, of pictures padded to whole cells of 8 pixels by repeating their edges.
-
-    Args:
-        network: torchvision's RAFT.
-        device: where it runs.
-    """
-    network = network.eval().requires_grad_(False).to(device)
-
-    @torch.inference_mode()
-    def flow(first: U8, second: U8) -> F32:
-        height, width = first.shape[1:3]
-        if min(height, width) < _RAFT_LEAST:
-            raise MetricError(
-                f"{width}x{height}: RAFT compares pictures of at least {_RAFT_LEAST} pixels a side"
-            )
-        before, after = (
-            _padded(tensor_of(frames, torch.device(device)) / 127.5 - 1.0)
-            for frames in (first, second)
-        )
-        found = network(before, after, num_flow_updates=_RAFT_UPDATES)[-1]
-        # The padding stays in, as in VBench: the threshold and the 5 % are of the padded picture.
-        return found.permute(0, 2, 3, 1).float().cpu().numpy()  # type: ignore[no-any-return]
-
-    return flow
-
-
-def load_raft(weights: Path) -> nn.Module:
-    """The RAFT of torchvision with the weights of a file.
-
-    Raises:
-        EvaluationError: the file holds others. The authors' own ``raft-things.pth`` names its
-            tensors otherwise; torchvision publishes the same numbers as ``C_T_V1``.
-    """
-    network: nn.Module = raft_large(weights=None)
-    try:
-        network.load_state_dict(load_state(weights))
-    except RuntimeError as error:
-        raise EvaluationError(
-            f"{weights} does not hold the weights of torchvision's raft_large: {error}"
-        ) from error
-    return network
-
-
-def _padded(frames: torch.Tensor) -> torch.Tensor:
-    height, width = frames.shape[-2:]
-    wide, high = -width % _RAFT_STRIDE, -height % _RAFT_STRIDE
-    sides = [wide // 2, wide - wide // 2, high // 2, high - high // 2]
-    return nn.functional.pad(frames, sides, mode="replicate")

@@ -20,8 +20,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from evaluation.errors import EvaluationError
-from evaluation.metrics.clips import U8
-from evaluation.metrics.consistency import F64, Features
+from evaluation.metrics.arrays import F64, U8
+from evaluation.metrics.consistency import Features
 from evaluation.metrics.pictures import tensor_of
 
 Prepare = Callable[[Tensor], Tensor]
@@ -126,7 +126,7 @@ def load_clip(architecture: str, weights: Path, device: str, precision: str) -> 
         )
     except pickle.UnpicklingError as error:
         raise _code(weights) from error
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EvaluationError(
             f"{weights} does not hold weights of {architecture}: {error}"
         ) from error

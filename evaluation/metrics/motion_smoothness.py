@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 
 from evaluation.errors import EvaluationError, MetricError
-from evaluation.metrics.clips import U8, Clip
+from evaluation.metrics.arrays import U8
+from evaluation.metrics.clips import Clip
 from evaluation.metrics.metric import ClipMetric, MetricResult, Scoring
 
 Interpolator = Callable[[U8, U8], U8]

@@ -6,14 +6,12 @@ pinned torchvision (below 0.16) does not antialias tensors. Shrinking a wide fra
 moves every consistency and aesthetic value; it is kept because published numbers were made so.
 """
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as images
 from torchvision.transforms.v2.functional import InterpolationMode
 
-U8 = npt.NDArray[np.uint8]
+from evaluation.metrics.arrays import U8
 
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

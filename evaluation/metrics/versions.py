@@ -10,45 +10,27 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Version:
-    """A metric's version, and the modules whose source decides its numbers."""
+    """A metric's version, and the modules where its numbers are made (those they import too)."""
 
     version: int
-    modules: tuple[str, ...]
+    entries: tuple[str, ...]
 
 
-_CLIPS = "evaluation.metrics.clips"
-_CONSISTENCY = (_CLIPS, "evaluation.metrics.consistency")
-_AVERAGE = (_CLIPS, "evaluation.metrics.average")
-_NETWORKS = ("evaluation.metrics.embedders", "evaluation.metrics.pictures")
-_FLOW = "evaluation.metrics.proxy.flow"
+_HERE = "evaluation.metrics"
 
 VERSIONS = {
-    "subject_consistency": Version(
-        1, (*_CONSISTENCY, *_NETWORKS, "evaluation.metrics.subject_consistency")
-    ),
-    "background_consistency": Version(
-        1, (*_CONSISTENCY, *_NETWORKS, "evaluation.metrics.background_consistency")
-    ),
-    "motion_smoothness": Version(1, (_CLIPS, "evaluation.metrics.motion_smoothness")),
-    "dynamic_degree": Version(
-        1, (_CLIPS, "evaluation.metrics.pictures", "evaluation.metrics.dynamic_degree")
-    ),
-    "imaging_quality": Version(1, (*_AVERAGE, *_NETWORKS, "evaluation.metrics.imaging_quality")),
-    "aesthetic_quality": Version(
-        1, (*_AVERAGE, *_NETWORKS, "evaluation.metrics.aesthetic_quality")
-    ),
-    "proxy_subject_consistency": Version(
-        1, (*_CONSISTENCY, "evaluation.metrics.proxy.subject_consistency")
-    ),
-    "proxy_background_consistency": Version(
-        1, (*_CONSISTENCY, "evaluation.metrics.proxy.background_consistency")
-    ),
-    "proxy_motion_smoothness": Version(1, (_CLIPS, _FLOW, "evaluation.metrics.motion_smoothness")),
-    "proxy_dynamic_degree": Version(1, (_CLIPS, _FLOW, "evaluation.metrics.dynamic_degree")),
-    "proxy_imaging_quality": Version(1, (*_AVERAGE, "evaluation.metrics.proxy.imaging_quality")),
-    "proxy_aesthetic_quality": Version(
-        1, (*_AVERAGE, "evaluation.metrics.proxy.aesthetic_quality")
-    ),
+    "subject_consistency": Version(1, (f"{_HERE}.subject_consistency",)),
+    "background_consistency": Version(1, (f"{_HERE}.background_consistency",)),
+    "motion_smoothness": Version(1, (f"{_HERE}.motion_smoothness",)),
+    "dynamic_degree": Version(1, (f"{_HERE}.dynamic_degree", f"{_HERE}.raft")),
+    "imaging_quality": Version(1, (f"{_HERE}.imaging_quality",)),
+    "aesthetic_quality": Version(1, (f"{_HERE}.aesthetic_quality",)),
+    "proxy_subject_consistency": Version(1, (f"{_HERE}.proxy.subject_consistency",)),
+    "proxy_background_consistency": Version(1, (f"{_HERE}.proxy.background_consistency",)),
+    "proxy_motion_smoothness": Version(1, (f"{_HERE}.motion_smoothness", f"{_HERE}.proxy.flow")),
+    "proxy_dynamic_degree": Version(1, (f"{_HERE}.dynamic_degree", f"{_HERE}.proxy.flow")),
+    "proxy_imaging_quality": Version(1, (f"{_HERE}.proxy.imaging_quality",)),
+    "proxy_aesthetic_quality": Version(1, (f"{_HERE}.proxy.aesthetic_quality",)),
 }
 
 PROXIES = tuple(name for name in VERSIONS if name.startswith("proxy_"))

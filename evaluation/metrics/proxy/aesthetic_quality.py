@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 
 from curation.scoring.technical import technical_score
+from evaluation.metrics.arrays import F64, U8
 from evaluation.metrics.average import FrameAverage
-from evaluation.metrics.clips import U8
-from evaluation.metrics.consistency import F64
 
 NAME = "proxy_aesthetic_quality"
 _LINES = 288

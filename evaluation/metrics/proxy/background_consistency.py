@@ -8,8 +8,8 @@ from another and sees colours drift; it takes a fast pan for a change of scene.
 import cv2
 import numpy as np
 
-from evaluation.metrics.clips import U8
-from evaluation.metrics.consistency import F64, Consistency
+from evaluation.metrics.arrays import F64, U8
+from evaluation.metrics.consistency import Consistency
 
 NAME = "proxy_background_consistency"
 _GRID = 4

@@ -14,9 +14,8 @@ an intended blur for a fault.
 import cv2
 import numpy as np
 
+from evaluation.metrics.arrays import F64, U8
 from evaluation.metrics.average import FrameAverage
-from evaluation.metrics.clips import U8
-from evaluation.metrics.consistency import F64
 
 NAME = "proxy_imaging_quality"
 _LONGEST = 512

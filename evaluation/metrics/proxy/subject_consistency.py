@@ -8,8 +8,8 @@ that walks out of the middle counts as lost, and one that turns as another.
 import cv2
 import numpy as np
 
-from evaluation.metrics.clips import U8
-from evaluation.metrics.consistency import F64, Consistency
+from evaluation.metrics.arrays import F64, U8
+from evaluation.metrics.consistency import Consistency
 
 NAME = "proxy_subject_consistency"
 _SIDE = 128
