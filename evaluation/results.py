@@ -8,27 +8,13 @@ of it (means, differences) could be counted again from the rest.
 import dataclasses
 from typing import Any
 
-from evaluation.metrics.metric import MetricResult, is_proxy
+from evaluation.metrics.metric import PROXY_PREFIX, MetricResult, is_proxy
+from evaluation.statistics import Estimate
 from evaluation.variants import Variant
 
 SCHEMA_VERSION = 1
 TOTAL = "total"
 """Name of VBench's total among the measures."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean over prompts in percent, and its interval."""
-
-    mean: float
-    low: float
-    high: float
-    prompts: int
-
-    @property
-    def resolved(self) -> bool:
-        """Of a difference: the interval leaves no doubt about its sign."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,6 +41,10 @@ class PromptShown:
     image_sha256: str
     dimensions: tuple[str, ...]
     """Metrics that count it; empty: all."""
+
+    def counts_for(self, metric: str) -> bool:
+        """Whether a metric's mean is taken over this prompt too."""
+        return not self.dimensions or metric.removeprefix(PROXY_PREFIX) in self.dimensions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +81,7 @@ class VariantResult:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Difference:
+class Comparison:
     """How much higher one variant is than another in one measure, by the prompts of both."""
 
     measure: str
@@ -99,7 +89,10 @@ class Difference:
     second: int
     """Variants; the difference is second minus first."""
     estimate: Estimate
+    p_value: float
+    """Of a sign-flip test over prompts."""
     resolved: bool
+    """Whether there is a difference at all, by the interval and by the test."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -149,7 +142,7 @@ class Evaluation:
     """Of the intervals."""
     prompts: tuple[PromptShown, ...]
     variants: tuple[VariantResult, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[Comparison, ...]
     videos: tuple[JudgedVideo, ...]
     failures: tuple[Failure, ...]
 

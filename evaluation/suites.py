@@ -53,10 +53,6 @@ class Prompt:
     licence: str
     dimensions: tuple[str, ...] = ()
 
-    def counts_for(self, metric: str) -> bool:
-        """Whether a metric's mean is taken over this prompt too."""
-        return not self.dimensions or metric.removeprefix("proxy_") in self.dimensions
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Suite:

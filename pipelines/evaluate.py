@@ -27,9 +27,10 @@ from curation.records import (
     now,
 )
 from curation.traces import replacing
-from evaluation.aggregate import Draws, differences, variant_results
+from evaluation.aggregate import differences, variant_results
 from evaluation.errors import EvaluationError
 from evaluation.metrics.build import MetricPlan, plan_metrics
+from evaluation.metrics.cache import ResultCache
 from evaluation.results import (
     SCHEMA_VERSION,
     Cost,
@@ -39,6 +40,7 @@ from evaluation.results import (
     Origin,
     PromptShown,
 )
+from evaluation.statistics import Draws
 from evaluation.suites import Suite
 from evaluation.variants import labels
 from model.errors import CheckpointError
@@ -47,6 +49,7 @@ from model.tree import plan_tree
 from pipelines.crew import Limits, StageSetupError
 from pipelines.engine import Engine, Failed, Stage
 from pipelines.evaluate_cells import (
+    VIDEO,
     Cell,
     cells_of,
     checkpoint_fingerprint,
@@ -57,7 +60,7 @@ from pipelines.evaluate_cells import (
     read_record,
 )
 from pipelines.evaluate_config import EvaluateConfig, EvaluateRequest
-from pipelines.evaluate_judging import ToJudge, assemble, judge, read_result
+from pipelines.evaluate_judging import ToJudge, assemble, judge
 from pipelines.job import Progress, new_run_id
 from pipelines.report_eval import NUMBERS, images_of, write_page
 from pipelines.settings import Home
@@ -279,21 +282,23 @@ def _make(prepared: Prepared, home: Home, engine: Engine, progress: Progress) ->
 
 def _judge(prepared: Prepared, home: Home, engine: Engine, progress: Progress) -> Iterator[Failure]:
     """Have videos judged by the metrics that did not yet; yields what could not be."""
+    cache = ResultCache(home.judged)
     work: dict[Path, tuple[Cell, ToJudge]] = {}
     for cell in prepared.cells:
         folder = home.generated / cell.key
         if not is_made(folder):
             continue
         sha256 = read_record(folder)["sha256"]
-        wanted = [p.name for p in prepared.metrics if read_result(folder, p, sha256) is None]
+        wanted = [p.name for p in prepared.metrics if cache.get(sha256, p.fingerprint) is None]
         if wanted:
-            work[folder] = cell, ToJudge(folder, tuple(wanted))
+            video = folder / VIDEO
+            work[video] = cell, ToJudge(video, sha256, tuple(wanted))
     if not work:
         return
     resources = prepared.config.resources
     stage = Stage(
         "judge videos",
-        functools.partial(assemble, prepared.metrics),
+        functools.partial(assemble, home.judged, prepared.metrics),
         judge,
         Limits(
             timeout_seconds=_LONGEST_JUDGEMENT,
@@ -306,7 +311,7 @@ def _judge(prepared: Prepared, home: Home, engine: Engine, progress: Progress) -
     items = [item for _, item in work.values()]
     for outcome in _mapped(engine, stage, items, "no video can be judged"):
         progress.advance()
-        cell, item = work[outcome.item.folder]
+        cell, item = work[outcome.item.video]
         if isinstance(outcome, Failed):
             failed = dict.fromkeys(item.metrics, outcome.message)
             kind: str = outcome.kind
@@ -334,7 +339,11 @@ def _failure(prepared: Prepared, cell: Cell, what: str, kind: str, message: str)
 def _evaluation(
     prepared: Prepared, home: Home, failures: Sequence[Failure], run_id: str
 ) -> Evaluation:
-    config, prompts = prepared.config, prepared.suite.prompts
+    config = prepared.config
+    prompts = tuple(
+        PromptShown(p.id, p.text, p.licence, p.image_sha256, p.dimensions)
+        for p in prepared.suite.prompts
+    )
     records = {
         cell.key: read_record(home.generated / cell.key)
         for cell in prepared.cells
@@ -372,9 +381,7 @@ def _evaluation(
             finished=now().isoformat(timespec="seconds"),
         ),
         level=confidence.level,
-        prompts=tuple(
-            PromptShown(p.id, p.text, p.licence, p.image_sha256, p.dimensions) for p in prompts
-        ),
+        prompts=prompts,
         variants=variant_results(config.variants, prompts, videos, prepared.petaflops, draws),
         differences=differences(config.variants, prompts, videos, draws),
         videos=tuple(videos),
@@ -385,8 +392,7 @@ def _evaluation(
 def _judged(
     prepared: Prepared, home: Home, cell: Cell, records: dict[str, dict[str, Any]]
 ) -> JudgedVideo:
-    folder = home.generated / cell.key
-    record = records[cell.key]
+    record, cache = records[cell.key], ResultCache(home.judged)
     parts = [record]
     if cell.base is not None:
         parts.insert(0, read_record(home.generated / cell.base.key))
@@ -395,7 +401,7 @@ def _judged(
     found = {
         plan.name: result
         for plan in prepared.metrics
-        if (result := read_result(folder, plan, record["sha256"])) is not None
+        if (result := cache.get(record["sha256"], plan.fingerprint)) is not None
     }
     return JudgedVideo(
         prompt=cell.prompt,

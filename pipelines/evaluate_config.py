@@ -9,6 +9,7 @@ import itertools
 from pathlib import Path
 
 from evaluation.metrics.config import MetricsConfig
+from evaluation.statistics import LEVEL, RESAMPLES, SEED
 from evaluation.variants import Variant, labels
 from model.flow_matching import SolverName
 
@@ -79,9 +80,9 @@ class Confidence:
         seed: of the draws.
     """
 
-    level: float = 0.95
-    resamples: int = 2000
-    seed: int = 0
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+    seed: int = SEED
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

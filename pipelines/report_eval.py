@@ -15,12 +15,13 @@ from pathlib import Path
 from PIL import Image
 
 from curation.traces import replacing
-from evaluation.aggregate import Draws, by_prompt, compared
+from evaluation.aggregate import by_prompt, compared
 from evaluation.errors import EvaluationError
 from evaluation.report.choosing import shown_prompts
 from evaluation.report.page import Media, render_report
-from evaluation.results import SCHEMA_VERSION, Estimate, Evaluation
-from evaluation.suites import Prompt, Suite
+from evaluation.results import SCHEMA_VERSION, Comparison, Evaluation
+from evaluation.statistics import Draws
+from evaluation.suites import Suite
 from pipelines.evaluate_cells import VIDEO
 from pipelines.settings import Home, typed_config
 
@@ -122,33 +123,31 @@ def read_evaluation(home: Home, run: str) -> Evaluation:
         raise EvaluationError(f"{path} cannot be read: {error}") from error
 
 
-def _changes(evaluation: Evaluation, against: Evaluation | None) -> dict[str, dict[str, Estimate]]:
+def _changes(
+    evaluation: Evaluation, against: Evaluation | None
+) -> dict[str, dict[str, Comparison]]:
     """Variant's label -> measure -> the report's own minus the other, where both have the variant.
 
     Intervals draw prompts as the evaluation itself did.
     """
     if against is None:
         return {}
-    prompts = [
-        Prompt(p.id, p.text, None, p.image_sha256, p.licence, p.dimensions)
-        for p in evaluation.prompts
-    ]
-    confidence = evaluation.origin.config["confidence"]
-    draws = Draws([prompt.id for prompt in prompts], **confidence)
+    known = {prompt.id for prompt in evaluation.prompts}
+    draws = Draws(sorted(known), **evaluation.origin.config["confidence"])
     others = {result.variant: number for number, result in enumerate(against.variants)}
-    known = {prompt.id for prompt in prompts}
     changes = {}
     for number, result in enumerate(evaluation.variants):
         if result.variant not in others:
             continue
-        sides = [
+        first, second = (
             by_prompt(
-                prompts,
+                evaluation.prompts,
                 [v for v in run.videos if v.variant == variant and v.prompt in known],
             )
             for run, variant in ((against, others[result.variant]), (evaluation, number))
-        ]
-        changes[result.label] = compared(sides[0], sides[1], draws)
+        )
+        found = compared((number, first), (number, second), draws)
+        changes[result.label] = {comparison.measure: comparison for comparison in found}
     return changes
 
 

@@ -62,8 +62,13 @@ class Home:
 
     @property
     def generated(self) -> Path:
-        """Videos made for evaluations and what was measured of them, a folder for each."""
+        """Videos made for evaluations, a folder for each."""
         return self.root / "generated"
+
+    @property
+    def judged(self) -> Path:
+        """What metrics said of videos."""
+        return self.root / "judged"
 
     @property
     def lock(self) -> Path:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from curation.pages.wording import significant
 from evaluation.report.choosing import Curve, Entry
-from evaluation.results import Estimate
+from evaluation.statistics import Estimate
 
 COLOURS = 10
 """Classes c0 … c9; more entries begin anew, and their numbers tell them apart."""

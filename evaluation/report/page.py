@@ -21,7 +21,7 @@ from evaluation.report.choosing import (
     extremes,
     shown_prompts,
 )
-from evaluation.results import TOTAL, Estimate, Evaluation
+from evaluation.results import TOTAL, Comparison, Evaluation
 
 TEMPLATES = Path(__file__).parent / "templates"
 _STYLES = ("base.css", "evaluation.css")
@@ -50,7 +50,7 @@ class Media:
 def render_report(
     evaluation: Evaluation,
     against: Evaluation | None,
-    changes: Mapping[str, Mapping[str, Estimate]],
+    changes: Mapping[str, Mapping[str, Comparison]],
     media: Media,
 ) -> str:
     """The report as one HTML file.
@@ -74,6 +74,7 @@ def render_report(
         entries=entries,
         measures=measures,
         changes=changes,
+        pairs=_pairs(evaluation),
         proxy=any(run.proxy for run in runs),
         banner=PROXY_BANNER,
         linked=media.linked,
@@ -92,6 +93,15 @@ def render_report(
 def words(measure: str) -> str:
     """A measure's name for people."""
     return "Total score" if measure == TOTAL else measure.replace("_", " ").capitalize()
+
+
+def _pairs(evaluation: Evaluation) -> dict[tuple[int, int], dict[str, Comparison]]:
+    """Variants -> measure -> their difference."""
+    found: dict[tuple[int, int], dict[str, Comparison]] = {}
+    for comparison in evaluation.differences:
+        pair = comparison.first, comparison.second
+        found.setdefault(pair, {})[comparison.measure] = comparison
+    return found
 
 
 def _plots(entries: list[Entry], measures: list[str]) -> list[Any]:
@@ -163,4 +173,8 @@ def _gib(value: int | None) -> str:
     return "–" if value is None else f"{value / _GIB:.3g}\u202fGiB"
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"words": words, "seconds": _seconds, "gib": _gib}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "words": words,
+    "seconds": _seconds,
+    "gib": _gib,
+}

@@ -16,11 +16,13 @@ from pipelines.commands.options import HomeOption, JsonOption, SetOption, Worker
 from pipelines.console import ConsoleProgress, printable_cell
 
 if TYPE_CHECKING:
-    from evaluation.results import Estimate, Evaluation
+    from evaluation.results import Evaluation
+    from evaluation.statistics import Estimate
     from pipelines.evaluate_config import EvaluateConfig
 
 _GIB = 1 << 30
 _SHOWN_FAILURES = 10
+_NAME_WIDTH, _COLUMN_WIDTH = 30, 24
 
 
 def evaluate_command(
@@ -128,7 +130,7 @@ def print_evaluation(evaluation: "Evaluation", out: Console) -> None:
 
     if evaluation.proxy:
         out.print(f"[yellow]{PROXY_BANNER}[/yellow]")
-    out.print(_table(evaluation))
+    _print_table(evaluation, out)
     _print_differences(evaluation, out)
     if evaluation.failures:
         out.print(f"[red]{len(evaluation.failures)} failures; ask again to try them again[/red]")
@@ -141,24 +143,27 @@ def print_evaluation(evaluation: "Evaluation", out: Console) -> None:
     out.print(f"[bold]{escape(evaluation.id)}[/bold]")
 
 
-def _table(evaluation: "Evaluation") -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(f"{len(evaluation.prompts)} prompts, {evaluation.level:.0%} intervals")
-    measures = evaluation.measures
-    for heading in ("videos", "PFLOPs", "s/video", "first s", "GiB", *measures):
-        table.add_column(heading.replace("_", "\n"), justify="right")
-    for result in evaluation.variants:
-        cost, found = result.cost, result.measures
-        table.add_row(
-            result.label,
-            str(result.videos),
-            f"{cost.petaflops:.4g}",
-            _number(cost.seconds),
-            _number(cost.first_segment_seconds),
-            _number(cost.peak_bytes and cost.peak_bytes / _GIB),
-            *(_estimate(found.get(name)) for name in measures),
-        )
-    return table
+def _print_table(evaluation: "Evaluation", out: Console) -> None:
+    """A column for each variant, as many beside each other as the terminal holds."""
+    together = max((out.width - _NAME_WIDTH) // _COLUMN_WIDTH, 1)
+    results = list(evaluation.variants)
+    for start in range(0, len(results), together):
+        shown = results[start : start + together]
+        table = Table(box=None, pad_edge=False)
+        table.add_column(f"{len(evaluation.prompts)} prompts", no_wrap=True)
+        for result in shown:
+            table.add_column(result.label.replace(", ", "\n"), justify="right")
+        for name in evaluation.measures:
+            table.add_row(name, *(_estimate(result.measures.get(name)) for result in shown))
+        costs = [result.cost for result in shown]
+        table.add_row("videos", *(str(result.videos) for result in shown))
+        table.add_row("PFLOPs a video", *(f"{cost.petaflops:.4g}" for cost in costs))
+        table.add_row("seconds a video", *(_number(cost.seconds) for cost in costs))
+        table.add_row("  to its first", *(_number(cost.first_segment_seconds) for cost in costs))
+        peaks = [cost.peak_bytes and cost.peak_bytes / _GIB for cost in costs]
+        table.add_row("peak GiB", *map(_number, peaks))
+        out.print(table)
+    out.print(f"percent, with {evaluation.level:.0%} intervals of a bootstrap over prompts")
 
 
 def _number(value: float | None) -> str:
@@ -166,7 +171,7 @@ def _number(value: float | None) -> str:
 
 
 def _estimate(found: "Estimate | None") -> str:
-    return "–" if found is None else f"{found.mean:.2f}\n{found.low:.1f}…{found.high:.1f}"
+    return "–" if found is None else f"{found.mean:.2f} ({found.low:.1f}…{found.high:.1f})"
 
 
 def _print_differences(evaluation: "Evaluation", out: Console) -> None:
