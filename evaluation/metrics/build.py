@@ -44,7 +44,21 @@ class MetricPlan:
             from evaluation.metrics.proxy.build import PROXIES
 
             return PROXIES[self.name](self.fingerprint)
+        _check_device(self.config.device)
         return _BUILDERS[self.name](self)
+
+    def provenance(self) -> dict[str, Any]:
+        """What stands in an evaluation's record: version, weights by place and hash, plugins."""
+        plugins = _plugins(self.name, self.config)
+        return {
+            "fingerprint": self.fingerprint,
+            "version": VERSIONS[self.name].version,
+            "weights": {
+                setting: {"path": str(file.path), "sha256": identity(file)}
+                for setting, file in self.files.items()
+            },
+            "plugins": {s: _plugin_text(s, getattr(self.config, s)) for s in plugins},
+        }
 
     def path(self, setting: str) -> Path:
         """Where a network's weights are."""
@@ -170,6 +184,15 @@ def _model_text(model: str) -> str:
 
 def _plugin_text(setting: str, named: str) -> str:
     return f"{named} {find_plugin(f'metrics.{setting}', named).version}"
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise EvaluationError(
+            f"metrics.device = {device}: torch sees no GPU here; set metrics.device=cpu"
+        )
 
 
 def _subject(plan: MetricPlan) -> Metric:

@@ -24,6 +24,8 @@ from evaluation.errors import MetricError
 from evaluation.metrics.arrays import U8
 
 CLIP_SECONDS = 2
+_MOST_BYTES = 4 << 30
+"""Of the frames of one clip: a container that lies about its rate, or larger pictures than 8K."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,9 +69,20 @@ class Footage:
         """Decode the video once.
 
         Raises:
-            MetricError: the video is damaged: judging what is left of it would flatter it.
+            MetricError: the video is damaged (judging what is left of it would flatter it), or
+                two seconds of it do not fit into memory.
         """
-        return cut(self.frames(), self.clip_frames)
+        return cut(self._bounded(), self.clip_frames)
+
+    def _bounded(self) -> Iterator[U8]:
+        for seen, frame in enumerate(self.frames(), start=1):
+            if min(seen, self.clip_frames) * frame.nbytes > _MOST_BYTES:
+                raise MetricError(
+                    f"{self.path}: {CLIP_SECONDS} seconds of {float(self.fps):g} frames of "
+                    f"{frame.shape[1]}x{frame.shape[0]} are more than {_MOST_BYTES >> 30} GiB; "
+                    "give a smaller video"
+                )
+            yield frame
 
     def frames(self) -> Iterator[U8]:
         """Every frame `[H,W,3]`, right side up in square pixels."""

@@ -1,6 +1,7 @@
 """Which metrics judge a run's videos, and by which weights."""
 
 import dataclasses
+import re
 from typing import Literal, get_args
 
 from evaluation.metrics.plugins import check_name
@@ -69,6 +70,8 @@ class MetricsConfig:
             raise ValueError(f"profile = {self.profile!r}: choose plain, dev or proxy")
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision = {self.precision!r}: choose fp32, fp16 or bf16")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device = {self.device!r}: give cpu, cuda or cuda:N")
         for name in ("batch", "flow_batch", "picture_side"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: give at least 1")

@@ -64,6 +64,7 @@ NETWORKS = {
         "LAION's linear head",
         ("sa_0_4_vit_l_14_linear.pth",),
         url="https://github.com/LAION-AI/aesthetic-predictor/raw/main/sa_0_4_vit_l_14_linear.pth",
+        hash_prefix="2cd4e60f4f24ae3b",
     ),
     "raft": Network(
         "RAFT (large, C_T_V1)",

@@ -1,6 +1,7 @@
 """All six dimensions from files and plugins, end to end, and what is said when something lacks."""
 
 import dataclasses
+import hashlib
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -211,6 +212,7 @@ def test_plugins_that_are_none(named: str, words: str, tmp_path: Path) -> None:
         ("profile", "fast", "plain, dev or proxy"),
         ("precision", "int8", "fp32"),
         ("batch", 0, "at least 1"),
+        ("device", "gpu", "cuda:N"),
         ("dimensions", ("sharpness",), "each once"),
         ("dimensions", ("dynamic_degree",) * 2, "each once"),
         ("amt", "import os; os.abort()", "package.module:Class"),
@@ -233,6 +235,21 @@ def test_weights_of_another_shape_are_refused_by_name(config: MetricsConfig, fol
         settings = dataclasses.replace(config, dimensions=(dimension,), **{setting: file})
         with pytest.raises(EvaluationError, match=file):
             build_metrics(settings, folder)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_named(config: MetricsConfig, folder: Path) -> None:
+    settings = dataclasses.replace(config, device="cuda", dimensions=("aesthetic_quality",))
+    with pytest.raises(EvaluationError, match=r"metrics\.device=cpu"):
+        build_metrics(settings, folder)
+
+
+def test_weights_and_plugins_are_on_record(config: MetricsConfig, folder: Path) -> None:
+    records = {plan.name: plan.provenance() for plan in plan_metrics(config, folder)}
+    head = records["aesthetic_quality"]["weights"]["laion_head"]
+    assert head["sha256"] == hashlib.sha256((folder / "head.pth").read_bytes()).hexdigest()
+    assert Path(head["path"]) == folder / "head.pth"
+    assert records["motion_smoothness"]["plugins"] == {"amt": f"{NAMED}:Average 1"}
 
 
 def test_plans_survive_the_way_to_a_worker(config: MetricsConfig, folder: Path) -> None:

@@ -104,6 +104,17 @@ def test_a_slide_show_is_refused(tmp_path: Path) -> None:
         Footage(path)
 
 
+def test_clips_that_would_fill_the_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = write(tmp_path / "pan.mp4", pan(60, 2.0))
+    monkeypatch.setattr("evaluation.metrics.clips._MOST_BYTES", 48 * 96 * 128 * 3)
+    assert len(list(Footage(video).clips())) == 2
+    monkeypatch.setattr("evaluation.metrics.clips._MOST_BYTES", 48 * 96 * 128 * 3 - 1)
+    with pytest.raises(MetricError, match="smaller video"):
+        list(Footage(video).clips())
+
+
 def test_a_rotated_real_film_stands_upright(films_dir: Path) -> None:
     first = next(Footage(films_dir / "decord_rot90.mov").frames())
     height, width = first.shape[:2]
