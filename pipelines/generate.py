@@ -69,6 +69,9 @@ class Generated:
     first_segment_seconds: float
     peak_bytes: int | None
     joints: tuple[Joint, ...]
+    not_carried: str | None
+    """Why the film that was continued does not stand in this one, coded as it was; then this one
+    begins with the first new frame. None where it does, or there was none."""
 
     def document(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -146,17 +149,18 @@ def produce(
     progress.stage("generate", _node_count(job, material))
     with NodeStore(job.nodes_folder) as store:
         segments = _segments(job, material, generator, ranks, store, progress)
-        frames, joints, first = _write_film(job, material, segments, progress)
+        written = _write_film(job, material, segments, progress)
     made = Generated(
         video=job.out,
         sheet=job.sheet,
         record=job.record,
         nodes=job.nodes_folder,
-        frames=frames,
+        frames=written.frames,
         seconds=round(time.monotonic() - started, 3),
-        first_segment_seconds=round(first - started, 3),
+        first_segment_seconds=round(written.first - started, 3),
         peak_bytes=memory.bytes(),
-        joints=tuple(joints),
+        joints=tuple(written.joints),
+        not_carried=written.not_carried,
     )
     _write_record(job, material, generator, made)
     return made
@@ -212,10 +216,7 @@ def _segments(
 
     if material.tail is None:
         return run(material.request)
-    counted = extend(material.tail, job.frames, material.request, run)
-    # Counted from the start of the film, of which only the end was given.
-    offset = material.tail_end - material.tail.shape[1]
-    return (dataclasses.replace(segment, first=segment.first + offset) for segment in counted)
+    return extend(material.tail, job.frames, material.request, run)
 
 
 def _node_count(job: GenerateJob, material: _Material) -> int:
@@ -223,37 +224,59 @@ def _node_count(job: GenerateJob, material: _Material) -> int:
     return rounds * len(material.request.plan.nodes)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Written:
+    """A film that was written."""
+
+    frames: int
+    joints: list[Joint]
+    first: float
+    """When the first new frames came."""
+    not_carried: str | None
+
+
 def _write_film(
     job: GenerateJob, material: _Material, segments: Iterator[Segment], progress: Progress
-) -> tuple[int, list[Joint], float]:
-    """Write frames as they come; how many there are, joints, and when the first new ones came."""
+) -> _Written:
+    """Write frames as they come, behind the given film's own if these can be carried over.
+
+    What was given is never coded anew: where it does not fit, the film holds the new part alone.
+    """
     schedule = material.request.plan.schedule
-    rate, stride = schedule.rates[-1], schedule.strides[-1]
-    total = material.tail_end + -(-job.frames // stride)
-    sheet, meter = ContactSheet(total, rate), JointMeter(material.tail)
+    rate, new = schedule.rates[-1], -(-job.frames // schedule.strides[-1])
+    meter = JointMeter(material.tail)
     target = job.out if job.stream else job.out.with_name(f".{job.out.name}.part")
     writing = GrowingFilmWriter if job.stream else FilmWriter
     colour = material.before.info.colour if material.before else None
-    first = 0.0
+    first, not_carried = 0.0, None
     with writing(target, job.width, job.height, fps=Fraction(rate), colour=colour) as writer:
         if material.before is not None:
-            for frame in played(material.before, job.width, job.height):
-                sheet.show(writer.frames, rgb_of(frame, material.before.info.colour))
-                writer.write(frame)
+            not_carried = writer.carry(material.before, material.tail_end)
+            if not_carried is not None:
+                progress.say(
+                    f"{job.video} cannot be carried over as it is ({not_carried}): the film holds "
+                    "what is new alone; play the two one after the other"
+                )
+        carried = writer.frames
+        sheet = ContactSheet(carried + new, rate)
+        if material.before is not None and carried:
+            for index, frame in enumerate(played(material.before, job.width, job.height)):
+                sheet.show(index, rgb_of(frame, material.before.info.colour))
         for segment in segments:
             first = first or time.monotonic()
-            meter.watch(segment)
+            meter.watch(dataclasses.replace(segment, first=writer.frames))
             for picture in to_pictures(segment.frames):
                 sheet.show(writer.frames, picture)
                 writer.write_rgb(picture)
             if job.stream:
-                progress.say(f"{writer.frames / rate:.2f} s of {total / rate:.2f} s can be watched")
+                seconds = (writer.frames / rate, (carried + new) / rate)
+                progress.say(f"{seconds[0]:.2f} s of {seconds[1]:.2f} s can be watched")
         frames = writer.frames
-    assert frames == total, (frames, total)
+    assert frames == carried + new, (frames, carried, new)
     if target != job.out:
         target.replace(job.out)
     sheet.save(job.sheet)
-    return frames, meter.finish(), first
+    return _Written(frames, meter.finish(), first, not_carried)
 
 
 def _write_record(

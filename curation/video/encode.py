@@ -16,10 +16,15 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.codec.context import Flags
+from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
 
 from curation.errors import EncodeError
 from curation.video.colour import ColourSpace
+from curation.video.film import Film
+from curation.video.h264 import parameter_sets, with_start_codes
 from curation.video.planar import Planar
 
 _PRESETS = (
@@ -32,6 +37,8 @@ _COLOUR_TAGS = {  # ITU-T H.273: matrix, primaries, transfer
 }
 _LIMITED = 1
 _MAX_CRF = 51
+_DECODED_AHEAD = 2
+"""Frames that are decoded before the first is shown: what libx264 needs for its B pyramid."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -142,6 +149,78 @@ class FilmWriter:
             self.close()
         else:
             self.abandon()
+
+    def carry(self, film: Film, frames: int) -> str | None:
+        """Begin with the coded frames of another film, bit for bit, if they fit to what follows.
+
+        They fit when they were coded as this film is: by this encoder with these settings, at this
+        size and rate. To be called before anything is written.
+
+        Args:
+            film: the other one.
+            frames: how many it has when it is played at this film's rate.
+
+        Returns:
+            None when they were taken over, else why not; nothing was written then.
+
+        Raises:
+            EncodeError: the target cannot be written.
+        """
+        assert self.frames == 0, "what is carried over comes first"
+        self._container.start_encoding()  # the encoder's parameter sets are known from here on
+        steps = self._steps_of(film)
+        if isinstance(steps, list) and sorted(steps) != list(range(frames)):
+            steps = f"it is not of {1 / self._time_base} frames a second throughout"
+        if isinstance(steps, str):
+            return steps
+        try:
+            for number, stored in enumerate(film.packets()):
+                self._container.mux(self._as_encoded(stored, number, int(steps[number])))
+        except av.error.FFmpegError as error:
+            raise EncodeError(f"{film.path.name} cannot be carried over: {error}") from error
+        self.frames = frames
+        return None
+
+    def _steps_of(self, film: Film) -> list[Fraction] | str:
+        """At which frame of this one each packet of a film is shown, or why it does not fit."""
+        info = film.info
+        if info.codec != "h264" or info.rotation or info.mirrored:
+            return f"it is {info.codec}, to be turned by {info.rotation} degrees"
+        if (info.coded_width, info.coded_height) != (self.width, self.height):
+            return f"it is {info.coded_width}x{info.coded_height}, not {self.width}x{self.height}"
+        ours = parameter_sets(self._stream.codec_context.extradata or b"")
+        times: list[Fraction] = []
+        for packet in film.packets():
+            if not times and parameter_sets(packet.stream.codec_context.extradata or b"") != ours:
+                return "it was coded with other settings"
+            if packet.pts is None or with_start_codes(bytes(packet)) is None:
+                return "it is not stored as MP4 stores it"
+            if not (times or packet.is_keyframe):
+                return "it does not begin with a keyframe"
+            times.append(packet.pts * info.time_base)
+        # From the first on: a film in fragments has no edit list, and begins late.
+        steps = [(time - min(times)) / self._time_base for time in times]
+        if any(number - step > _DECODED_AHEAD for number, step in enumerate(steps)):
+            return "its frames are decoded too far ahead"
+        return steps
+
+    def _as_encoded(
+        self, stored: "Packet[VideoStream]", number: int, step: int
+    ) -> "Packet[Stream]":
+        """A stored picture as if this film's encoder had just made it.
+
+        Args:
+            stored: the picture.
+            number: its place in the order of decoding.
+            step: the frame at which it is shown.
+        """
+        data = with_start_codes(bytes(stored))
+        assert data is not None  # as `_steps_of` has seen
+        packet = Packet(data)
+        packet.pts, packet.dts, packet.duration = step, number - _DECODED_AHEAD, 1
+        packet.time_base, packet.is_keyframe = self._time_base, stored.is_keyframe
+        packet.stream = self._stream
+        return packet
 
     def write_rgb(self, rgb: npt.NDArray[np.uint8], pts: int | None = None) -> None:
         """Encode one picture [H, W, 3], full-range RGB. Raises as `write` does."""

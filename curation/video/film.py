@@ -16,6 +16,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -154,6 +155,19 @@ class Film:
                 if log.mended_pts or frame.raw.is_corrupt:
                     return
                 yield frame
+
+    def packets(self) -> "Iterator[Packet[VideoStream]]":
+        """The coded frames as they are stored, in the order of decoding, to be copied.
+
+        Raises:
+            FilmError: ``not_a_video``, the container breaks off on the way.
+        """
+        with _open(self.path) as container:
+            stream = _video_stream(container)
+            try:
+                yield from (packet for packet in container.demux(stream) if packet.size)
+            except av.error.FFmpegError as error:
+                raise FilmError("not_a_video", _words(error)) from error
 
     def keyframes(self, count: int) -> Iterator[Frame]:
         """Decode up to `count` keyframes, spread evenly over the declared duration.
