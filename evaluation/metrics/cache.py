@@ -9,14 +9,12 @@ or weight has another fingerprint and lies beside the old one.
 import hashlib
 import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from curation.records import canonical_json
 from curation.traces import sync_file, sync_folder
 from evaluation.errors import MetricError
-from evaluation.metrics.build import MetricPlan
-from evaluation.metrics.metric import Metric, MetricResult, score_together
+from evaluation.metrics.metric import MetricResult
 
 
 class ResultCache:
@@ -62,41 +60,6 @@ class ResultCache:
 
     def _path(self, video_sha256: str, fingerprint: str) -> Path:
         return self._folder / video_sha256[:2] / video_sha256 / f"{fingerprint}.json"
-
-
-class Judge:
-    """Judges videos by planned metrics; networks are loaded when the first result is missing.
-
-    Args:
-        plans: of the metrics.
-        cache: what is known already.
-    """
-
-    def __init__(self, plans: Sequence[MetricPlan], cache: ResultCache) -> None:
-        self._plans, self._cache = list(plans), cache
-        self._built: dict[str, Metric] = {}
-
-    def score(self, video: Path) -> dict[str, MetricResult]:
-        """What every metric says of a video, by name; what is not kept yet is kept.
-
-        Raises:
-            MetricError: a metric cannot judge it; what the cache holds stays.
-            EvaluationError: a network cannot be loaded.
-        """
-        with video.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        known = {plan.name: self._cache.get(sha256, plan.fingerprint) for plan in self._plans}
-        missing = [plan for plan in self._plans if known[plan.name] is None]
-        made = score_together(video, [self._metric(plan) for plan in missing]) if missing else {}
-        for plan in missing:
-            self._cache.put(sha256, plan.fingerprint, made[plan.name])
-        kept = {name: result for name, result in known.items() if result is not None}
-        return {plan.name: (kept | made)[plan.name] for plan in self._plans}
-
-    def _metric(self, plan: MetricPlan) -> Metric:
-        if plan.name not in self._built:
-            self._built[plan.name] = plan.make()
-        return self._built[plan.name]
 
 
 def _hash(kept: object) -> str:

@@ -88,7 +88,10 @@ def fastest(flow_hw2: F32) -> float:
     count = int(lengths.size * _FASTEST_SHARE)
     if not count:
         raise MetricError(f"a flow of {lengths.size} pixels has no 5 %; give a larger video")
-    return float(np.partition(lengths, -count)[-count:].mean())
+    longest = float(np.partition(lengths, -count)[-count:].mean())
+    if not np.isfinite(longest):
+        raise MetricError("the flow is not finite: its network overflows on these frames")
+    return longest
 
 
 def moves(speeds: F64, fps: Fraction, sampled: int) -> bool:

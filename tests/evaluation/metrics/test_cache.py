@@ -10,12 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.errors import MetricError
-from evaluation.metrics.build import MetricPlan, plan_metrics
-from evaluation.metrics.cache import Judge, ResultCache
-from evaluation.metrics.config import MetricsConfig
+from evaluation.metrics.cache import ResultCache
 from evaluation.metrics.metric import MetricResult
-from tests.evaluation.metrics.videos import pan, write
 
 RESULT = MetricResult(0.25, (0.1, 0.4), (0.0, 2.0), {"clip_to_clip": 1 / 3}, {"c": (1.0, 0.5)})
 VIDEO, MADE_BY = "ab" * 32, "f" * 32
@@ -102,33 +98,3 @@ def test_a_killed_writer_leaves_nothing_half_written(tmp_path: Path) -> None:
     writer.stdout.close()
     cache = ResultCache(tmp_path)
     assert [cache.get(f"{number:064x}", "f" * 32) for number in range(3)] == [RESULT] * 3
-
-
-def test_a_judge_asks_only_for_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built: list[str] = []
-    make = MetricPlan.make
-    monkeypatch.setattr(MetricPlan, "make", lambda plan: (built.append(plan.name), make(plan))[1])
-    two = ("proxy_background_consistency", "proxy_imaging_quality")
-    config = MetricsConfig(profile="proxy", dimensions=two)
-    plans, cache = plan_metrics(config, tmp_path), ResultCache(tmp_path / "cache")
-    video = write(tmp_path / "pan.mp4", pan(60, 2.0))
-    first = Judge(plans[:1], cache).score(video)
-    assert built == [plans[0].name]
-    both = Judge(plans, cache).score(video)
-    assert built == [plans[0].name, plans[1].name]
-    assert list(both) == [plan.name for plan in plans]
-    assert both[plans[0].name] == first[plans[0].name]
-    renamed = video.rename(tmp_path / "renamed.mp4")
-    assert Judge(plans, cache).score(renamed) == both
-    assert len(built) == 2
-
-
-def test_a_video_that_cannot_be_judged_is_not_kept(tmp_path: Path) -> None:
-    plans = plan_metrics(MetricsConfig(profile="proxy"), tmp_path)
-    broken = tmp_path / "broken.mp4"
-    broken.write_bytes(b"nothing")
-    with pytest.raises(MetricError):
-        Judge(plans, ResultCache(tmp_path / "cache")).score(broken)
-    assert not (tmp_path / "cache").exists()

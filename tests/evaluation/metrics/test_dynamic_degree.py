@@ -80,6 +80,9 @@ def test_the_fastest_twentieth_is_a_mean_of_lengths() -> None:
     assert fastest(flow) == pytest.approx(lengths[: int(37 * 53 * 0.05)].mean(), rel=1e-6)
     with pytest.raises(MetricError, match="5 %"):
         fastest(flow[:3, :3])
+    flow[0, 0] = np.nan
+    with pytest.raises(MetricError, match="not finite"):
+        fastest(flow)
 
 
 def test_raft_is_shown_pictures_padded_on_both_sides_and_asked_for_twenty_updates() -> None:
