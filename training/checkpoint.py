@@ -69,7 +69,7 @@ class Provenance:
         recipe: its name.
         config: the whole config, as JSON holds it.
         dataset: ``NAME@3``.
-        manifest_sha256: of the dataset version.
+        manifest_sha256: of the dataset version; None where no catalog said it.
         parent: what the weights were before the first step.
         seed: of the data's draws, and of random weights.
         code_version: that made it.
@@ -80,7 +80,7 @@ class Provenance:
     recipe: str
     config: dict[str, Any]
     dataset: str
-    manifest_sha256: str
+    manifest_sha256: str | None
     parent: str | None
     seed: int
     code_version: str

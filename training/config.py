@@ -5,7 +5,6 @@ to; here stands what must fit together. Reading a config loads no weights and st
 """
 
 import dataclasses
-import math
 
 from model.generator_folder import CodecSpec, GeneratorSpec, TextSpec
 from training.checkpoint import CheckpointConfig
@@ -16,6 +15,7 @@ from training.journal import LogConfig
 from training.network import NetworkConfig
 from training.objective import ObjectiveConfig
 from training.optimiser import OptimiserConfig
+from training.validation import ValidationConfig
 
 _PAPER_LR_LIMIT = 1e-4
 _LATENT_SIDE = 8
@@ -38,6 +38,7 @@ class TrainConfig:
         optimiser: AdamW.
         ema: the average of the weights.
         engine: precision and sharding.
+        validation: on held-out films.
         checkpoint: when, and which are kept.
         log: what is written down.
     """
@@ -53,6 +54,7 @@ class TrainConfig:
     optimiser: OptimiserConfig = dataclasses.field(default_factory=OptimiserConfig)
     ema: EmaConfig = dataclasses.field(default_factory=EmaConfig)
     engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
+    validation: ValidationConfig = dataclasses.field(default_factory=ValidationConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
 
@@ -115,7 +117,7 @@ class TrainConfig:
                 f"the run ends (steps = {self.steps}) before optimiser.warmup = "
                 f"{self.optimiser.warmup}: the learning rate never reaches optimiser.lr"
             )
-        if not math.isinf(self.checkpoint.every) and self.checkpoint.every > self.steps:
+        if self.checkpoint.every > self.steps:
             found.append(
                 f"checkpoint.every = {self.checkpoint.every} is more than steps = {self.steps}: "
                 "the only checkpoint is the last; what a kill costs is the whole run"

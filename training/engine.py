@@ -204,6 +204,13 @@ class Engine:
         self.run.step()
         return Update(applied, norm if applied else float("inf"))
 
+    def gradient_norm(self, loss: Tensor) -> float:
+        """Norm of the gradients of a loss, which are then forgotten. On one rank, ZeRO 0."""
+        assert self._config.zero == 0 and self._world.size == 1
+        trained = [p for p in self.network.parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+        return float(torch.nn.utils.get_total_norm([g for g in gradients if g is not None]))
+
     @property
     def fragments(self) -> list[Fragment]:
         """All that this rank holds of the trained parameters and their states."""
@@ -311,7 +318,6 @@ def construction(config: EngineConfig, world: World) -> contextlib.AbstractConte
     made: contextlib.AbstractContextManager[None] = deepspeed.zero.Init(
         config_dict_or_path=config.deepspeed(1, None) | {"train_batch_size": world.size},
         remote_device="cpu" if config.offload == "all" else None,
-        dtype=config.dtype,
     )
     return made
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS = "metrics.jsonl"
+VALIDATION = "validation.jsonl"
 SKIPPED = "skipped.jsonl"
 _CURVES = "tensorboard"
 
@@ -49,7 +50,7 @@ class Journal:
     Args:
         folder: of the run.
         config: what is written.
-        start: first step; what was written of it and later ones is cut off.
+        start: steps done already; what was written of later ones is cut off.
         run: name and config of the run, for W&B.
     """
 
@@ -60,8 +61,8 @@ class Journal:
         self._folder = folder
         self._open = contextlib.ExitStack()
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (METRICS, SKIPPED):
-            cut_back(folder / name, start)
+        for name, keep in ((METRICS, start), (SKIPPED, start), (VALIDATION, start + 1)):
+            cut_back(folder / name, keep)
         self._lines = self._open.enter_context(
             (folder / METRICS).open("a", encoding="utf-8", buffering=1)
         )
@@ -101,6 +102,13 @@ class Journal:
                 self._curves.add_scalar(name, value, step)
         if self._wandb is not None:
             self._wandb.log(values, step=step)
+
+    def validated(self, step: int, loss: float, parts: dict[str, float]) -> None:
+        """Write down what the averaged weights did on held-out films after so many steps."""
+        with (self._folder / VALIDATION).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_plain({"step": step, "loss": loss, "parts": parts})) + "\n")
+        named = {f"validation/{name}": value for name, value in parts.items()}
+        self.scalars(step, {"validation/loss": loss, **named})
 
     def skipped(self, step: int, batches: list[dict[str, Any]]) -> None:
         """Write down what a step was made of whose gradients were not finite."""
@@ -157,7 +165,7 @@ def summary(reports: list[StepReport]) -> dict[str, float]:
 
 
 def cut_back(path: Path, start: int) -> None:
-    """Drop lines of a step and later ones, and one that a kill has cut short."""
+    """Drop lines of a step and of later ones, and one that a kill has cut short."""
     if not path.is_file():
         return
     kept = []

@@ -6,7 +6,7 @@ in a run that was never interrupted.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -83,8 +83,9 @@ def fit(parts: Parts, start: int) -> None:
             _write_down(parts, report, batches)
             done = step + 1
             diverged = skipped == config.optimiser.max_skipped
-            judged = parts.validator.run(done) if _due(parts, done) and parts.validator else None
-            if diverged or done % config.checkpoint.every == 0 or done == config.steps:
+            last = diverged or done == config.steps
+            judged = _validate(parts, done, last=last)
+            if last or done % config.checkpoint.every == 0:
                 parts.save(done, judged)
             if diverged:
                 raise _diverged(step, skipped)
@@ -154,8 +155,10 @@ def _write_down(parts: Parts, report: StepReport, batches: list[dict[str, Any]])
     parts.tell(report, parts.journal.step(report))
 
 
-def _due(parts: Parts, done: int) -> bool:
-    return parts.validator is not None and (parts.validator.due(done) or done == parts.config.steps)
+def _validate(parts: Parts, done: int, *, last: bool) -> float | None:
+    if parts.validator is None or not (last or parts.validator.due(done)):
+        return None
+    return parts.validator.run(done)
 
 
 def _diverged(step: int, skipped: int) -> DivergedError:
@@ -164,3 +167,19 @@ def _diverged(step: int, skipped: int) -> DivergedError:
         f"(optimiser.max_skipped); what they were made of stands in {SKIPPED}, and a checkpoint "
         f"holds the weights: `tempo replay --step {step}` runs one again"
     )
+
+
+def replay(parts: Parts, step: int) -> Iterator[tuple[dict[str, Any], float]]:
+    """Run a step again, one micro-batch at a time, and change nothing.
+
+    Yields:
+        Each micro-batch as a record names it, and the norm of its own gradients.
+    """
+    world = parts.world
+    with parts.data.loader(
+        rank=world.data_rank, ranks=world.data_ranks, start=step, stop=step + 1
+    ) as loader:
+        for batch in loader:
+            losses = forward(parts, batch)
+            norm = parts.engine.gradient_norm(losses.total * batch.step_samples / len(batch))
+            yield described(batch, losses), norm

@@ -156,6 +156,29 @@ class AveragedWeights:
         return self._stored.whole(name, "ema")
 
 
+class DrawnWeights:
+    """Random weights, drawn as a network draws that is made whole, in float32.
+
+    Under ZeRO 3 parameters are cast and sharded while they are drawn, and would come out otherwise.
+
+    Args:
+        size: of the network.
+        seed: of the run.
+    """
+
+    def __init__(self, size: DiTConfig, seed: int) -> None:
+        torch.manual_seed(seed)
+        self._weights = dict(MultiMaskDiT.of(size).named_parameters())
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """See `WeightSource`."""
+        return tuple(self._weights[name].shape) if name in self._weights else None
+
+    def read(self, name: str) -> Tensor:
+        """See `WeightSource`."""
+        return self._weights[name].detach()
+
+
 def source_of(init: InitConfig) -> WeightSource | None:
     """Where first weights come from; None where they are random.
 
@@ -189,6 +212,8 @@ def build_network(
         CheckpointError: its first weights are not there, or of another network.
     """
     source = source_of(config.init)
+    if source is None and engine.zero == 3:
+        source = DrawnWeights(config.size, seed)
     with construction(engine, world):
         torch.manual_seed(seed)
         network = MultiMaskDiT.of(config.size)

@@ -7,6 +7,7 @@ catalog and no command line: a dataset's manifest and two folders are enough.
 import contextlib
 import dataclasses
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,12 @@ from training.data import TrainingData
 from training.engine import Engine
 from training.export import export_generator
 from training.journal import Journal, summary
-from training.loop import Parts, fit
+from training.loop import Parts, fit, replay
 from training.meter import Meter, StepReport
 from training.network import build_network
 from training.objective import Objective
 from training.ranks import RankPlace, World
+from training.validation import Validation, ValidationConfig
 
 CONFIG = "config.json"
 DEEPSPEED = "deepspeed.json"
@@ -88,6 +90,7 @@ def train(job: RunJob, place: RankPlace, tell: Tell) -> None:
         if job.resume is not None:
             restore(engine, StoredState(step_folder(job.checkpoints, job.resume)))
         journal = open_.enter_context(_journal(job, start)) if world.first else None
+        validator = _validator(job, objective, engine, world, journal, open_)
         parts = Parts(
             config=config,
             world=world,
@@ -96,7 +99,7 @@ def train(job: RunJob, place: RankPlace, tell: Tell) -> None:
             engine=engine,
             meter=meter_of(config, world),
             journal=journal,
-            validator=None,
+            validator=validator,
             save=lambda step, val_loss: _save(job, engine, world, step, val_loss, tell),
             tell=lambda report, recent: _tell_step(tell, report, recent),
         )
@@ -146,6 +149,69 @@ def meter_of(config: TrainConfig, world: World) -> Meter:
     """Counts for this network and these windows."""
     windows = config.data.windows
     return Meter(config.network.size, config.text.length, windows.token_side, windows.rates, world)
+
+
+class HeldOutJudge:
+    """Measures the averaged weights on held-out films, and writes the figures down.
+
+    Args:
+        validation: this rank's share of the windows.
+        every: steps from one measurement to the next.
+        engine: the network under training.
+        world: all ranks.
+        journal: on the first rank.
+    """
+
+    def __init__(
+        self,
+        validation: Validation,
+        every: int,
+        engine: Engine,
+        world: World,
+        journal: Journal | None,
+    ) -> None:
+        self._validation, self._every = validation, every
+        self._engine, self._world, self._journal = engine, world, journal
+
+    def due(self, step: int) -> bool:
+        """See `Validator.due`."""
+        return step % self._every == 0
+
+    def run(self, step: int) -> float:
+        """See `Validator.run`."""
+        with self._engine.averaged():
+            own = self._validation.losses(self._engine.run)
+        # Ranks that share samples have measured the same windows.
+        losses = self._world.summed(own) / self._world.context_parallel
+        found = float(losses.mean())
+        if self._journal is not None:
+            names = self._validation.config.names
+            means = dict(zip(names, losses.mean(dim=0).tolist(), strict=True))
+            self._journal.validated(step, found, means)
+        return found
+
+
+def _validator(
+    job: RunJob,
+    objective: Objective,
+    engine: Engine,
+    world: World,
+    journal: Journal | None,
+    open_: contextlib.ExitStack,
+) -> HeldOutJudge | None:
+    config: ValidationConfig = job.config.validation
+    if config.every is None:
+        return None
+    validation = Validation(
+        job.manifest,
+        job.config.data,
+        config,
+        objective,
+        rank=world.data_rank,
+        ranks=world.data_ranks,
+        device=world.device,
+    )
+    return HeldOutJudge(open_.enter_context(validation), config.every, engine, world, journal)
 
 
 def _journal(job: RunJob, start: int) -> Journal:
@@ -219,3 +285,39 @@ def latest(checkpoints: Path) -> int | None:
     """Step of a run's newest complete checkpoint; None where there is none."""
     steps = complete_steps(checkpoints)
     return steps[-1] if steps else None
+
+
+def replay_step(job: RunJob, step: int) -> list[dict[str, Any]]:
+    """Run a step again on one rank, with the weights of the checkpoint `job.resume`.
+
+    Returns:
+        Each micro-batch as a record names it, with the norm of its own gradients.
+
+    Raises:
+        TrainingError: the checkpoint or the dataset is not what it should be.
+    """
+    engine = dataclasses.replace(
+        job.config.engine, precision="float32", zero=0, offload="none", context_parallel=1
+    )
+    config = dataclasses.replace(job.config, engine=engine)
+    with tempfile.TemporaryDirectory(prefix="tempo-replay-") as store:
+        world = World.join(RankPlace(0, 1, 0, f"file://{store}/ranks"), 1)
+        made = engine_of(config, world)
+        if job.resume is not None:
+            restore(made, StoredState(step_folder(job.checkpoints, job.resume)))
+        with TrainingData.open(
+            job.manifest, config.data, sha256=job.provenance.manifest_sha256
+        ) as data:
+            parts = Parts(
+                config=config,
+                world=world,
+                data=data,
+                objective=objective_of(config, world),
+                engine=made,
+                meter=meter_of(config, world),
+                journal=None,
+                validator=None,
+                save=lambda _step, _loss: None,
+                tell=lambda _report, _recent: None,
+            )
+            return [{**batch, "grad_norm": norm} for batch, norm in replay(parts, step)]

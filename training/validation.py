@@ -27,20 +27,25 @@ class ValidationConfig:
     """What is measured on the held-out split.
 
     Attributes:
+        every: steps of a run from one measurement to the next, and at its end; None: never, as for
+            a version without a held-out side.
         windows: of held-out samples; few enough to be quick, enough to tell.
         times: t, each for all windows.
         masks: kinds, each for all windows; a window with a cut keeps its given frames here.
         seed: of windows and noise; its own, so that runs of other seeds can be compared.
     """
 
+    every: int | None = 1000
     windows: int = 32
     times: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9)
     masks: tuple[MaskKind, ...] = ("none", "first", "every4", "every2")
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.windows < 1:
-            raise ValueError(f"validation.windows = {self.windows}: give at least 1")
+        for name in ("every", "windows"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"validation.{name} = {value}: give at least 1")
         if not self.times or not all(0 < t <= 1 for t in self.times):
             raise ValueError(f"validation.times = {self.times}: give times above 0, up to 1")
         if not self.masks or set(self.masks) - set(get_args(MaskKind)):

@@ -11,6 +11,7 @@ from pipelines.commands.options import HomeOption, JsonOption, SetOption
 from pipelines.console import ConsoleProgress
 
 if TYPE_CHECKING:
+    from pipelines.export import Replayed
     from pipelines.train import Trained
 
 
@@ -88,3 +89,60 @@ def _show(trained: "Trained", progress: ConsoleProgress) -> None:
     }
     for what, place in places.items():
         out.print(f"  {what:<11}{escape(str(place))}", soft_wrap=True)
+
+
+def export_command(
+    checkpoint: Annotated[str, typer.Argument(help="RUN, RUN/step-00000100, or its folder.")],
+    to: Annotated[Path, typer.Option(help="Folder to write; new or empty.")],
+    home: HomeOption = None,
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a checkpoint's averaged weights as a folder for `tempo generate` and for diffusers.
+
+    Adapters are stored beside the network in lora/, and fused into it.
+
+    Example: [bold]tempo export debug_cpu-demo-1 --to generator[/bold]
+    """
+    from pipelines.export import export
+    from pipelines.settings import home_at
+
+    if dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"dtype={dtype!r}: use float32 or bfloat16")
+    made = export(home_at(home), checkpoint, to, "float32" if dtype == "float32" else "bfloat16")
+    ConsoleProgress(quiet=as_json).out.print(f"generator  {escape(str(made))}", soft_wrap=True)
+    if as_json:
+        typer.echo(json.dumps({"generator": str(made)}))
+
+
+def replay_command(
+    training: Annotated[str, typer.Argument(help="Name of the run.")],
+    step: Annotated[int, typer.Option(min=0, help="As skipped.jsonl counts them, from 0.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the batch of a step again, sample by sample, to see which makes gradients not finite.
+
+    Example: [bold]tempo replay debug_cpu-demo-1 --step 41[/bold]
+    """
+    from pipelines.export import replay
+    from pipelines.settings import home_at
+
+    replayed = replay(home_at(home), training, step)
+    _show_replayed(replayed, ConsoleProgress(quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps(replayed.document(), sort_keys=True))
+
+
+def _show_replayed(replayed: "Replayed", progress: ConsoleProgress) -> None:
+    out = progress.out
+    out.print(f"step {replayed.step} with the weights of {escape(str(replayed.checkpoint))}")
+    for batch in replayed.batches:
+        norm = batch["grad_norm"]
+        out.print(f"micro-batch {batch['slot']} of {batch['bucket']}: gradient {norm:.4g}")
+        for sample in batch["samples"]:
+            out.print(
+                f"  {sample['sample_id']}  {sample['rate']:>2} fps from frame "
+                f"{sample['start']:>4}, {sample['mask']:<10}  t {sample['time']:.3f}  "
+                f"loss {sample['loss']:.4f}"
+            )

@@ -15,6 +15,7 @@ from training.masks import MaskConfig, MaskMixture
 from training.network import InitConfig, NetworkConfig
 from training.optimiser import OptimiserConfig
 from training.plan import BatchConfig
+from training.validation import ValidationConfig
 from training.windows import WindowConfig
 
 _WAN = "Wan-AI/Wan2.2-I2V-A14B-Diffusers"
@@ -66,6 +67,7 @@ def train_debug_cpu() -> TrainConfig:
             loader=LoaderConfig(workers=1),
         ),
         optimiser=OptimiserConfig(lr=1e-3, warmup=100, schedule="cosine"),
+        validation=ValidationConfig(every=250, windows=16),
         checkpoint=CheckpointConfig(every=250, keep_last=2, generator=True),
     )
 

@@ -1,0 +1,76 @@
+"""Runs under every way of sharing work: `python -m … RANK WORLD FOLDER MANIFEST`.
+
+One process is the reference; two then do the same, and go on from what the one has stored. What
+came of it is in the folders; the test compares.
+"""
+
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from model.lora import LoraSettings
+from tests.training.tiny_run import job_of, tiny_config
+from training.checkpoint import step_folder
+from training.config import TrainConfig
+from training.engine import EngineConfig
+from training.network import InitConfig
+from training.ranks import RankPlace
+from training.trainer import train
+
+HALF, STEPS = 2, 4
+ENGINES = {
+    "zero0": EngineConfig(zero=0),
+    "zero1": EngineConfig(zero=1),
+    "zero2": EngineConfig(zero=2),
+    "zero3": EngineConfig(zero=3),
+    "ulysses": EngineConfig(zero=2, context_parallel=2),
+    "offload": EngineConfig(zero=2, offload="optimiser"),
+    "bf16": EngineConfig(precision="bfloat16", zero=2),
+    "bf16zero3": EngineConfig(precision="bfloat16", zero=3),
+}
+ALONE = ("zero0", "zero1", "zero2", "zero3")
+
+
+def lora(base: Path) -> TrainConfig:
+    """Adapters with dropout on the averaged weights of the reference."""
+    config = tiny_config(engine=EngineConfig(zero=2))
+    network = dataclasses.replace(
+        config.network,
+        init=InitConfig("checkpoint", str(step_folder(base, STEPS))),
+        lora=LoraSettings(rank=2, alpha=4, dropout=0.1),
+    )
+    return dataclasses.replace(config, network=network)
+
+
+def main(rank: int, world: int, folder: Path, manifest: Path) -> None:
+    torch.set_num_threads(1)
+    place = RankPlace(rank, world, rank, f"file://{folder}/store-{world}")
+
+    def run(name: str, config: TrainConfig, resume: int | None = None) -> None:
+        train(job_of(folder / name, manifest, config, resume), place, lambda *_: None)
+
+    def go_on(name: str, config: TrainConfig, origin: str) -> None:
+        """From the middle of another run, whose later half must come out the same."""
+        if rank == 0:
+            shutil.copytree(step_folder(folder / origin, HALF), step_folder(folder / name, HALF))
+        torch.distributed.barrier()
+        run(name, config, HALF)
+
+    engines = ENGINES if world > 1 else {name: ENGINES[name] for name in ALONE}
+    for name, engine in engines.items():
+        config = tiny_config(engine=engine)
+        run(f"{name}-{world}", config)
+        go_on(f"{name}-{world}-resumed", config, f"{name}-{world}")
+    run(f"lora-{world}", lora(folder / "zero1-1"))
+    go_on(f"lora-{world}-resumed", lora(folder / "zero1-1"), f"lora-{world}")
+    if world > 1:
+        for name in ("zero1", "zero2", "zero3"):
+            go_on(f"{name}-from-1-to-2", tiny_config(engine=ENGINES[name]), "zero0-1")
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
