@@ -5,7 +5,7 @@ can be changed: links are issued on the command line, where the secrets are.
 """
 
 import datetime as dt
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -13,9 +13,10 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from evaluation.study.credentials import OWNER_HOURS
 from evaluation.study.desk import RefusedError
 from evaluation.study.pages import page
-from evaluation.study.report import render_html, report_policy
-from evaluation.study.results import collect
 from evaluation.study.session import InRoom, Room
+
+if TYPE_CHECKING:  # statistics take seconds to load, and raters need none
+    from evaluation.study.results import Results
 
 _BEARER = "Bearer "
 router = APIRouter()
@@ -68,14 +69,23 @@ def enter(room: InRoom, token: Annotated[str, Form()] = "") -> Response:
 @router.get("/owner/report", dependencies=[Depends(only_owner)])
 def report(room: InRoom) -> HTMLResponse:
     """The report so far."""
-    headers = {"content-security-policy": report_policy()}
-    return HTMLResponse(render_html(collect(room.desk.study, room.desk.store)), headers=headers)
+    from evaluation.study.report import render_html
+
+    # The page brings its own policy; this part of one counts in a header only.
+    headers = {"content-security-policy": "frame-ancestors 'none'"}
+    return HTMLResponse(render_html(_results(room)), headers=headers)
 
 
 @router.get("/owner/results.json", dependencies=[Depends(only_owner)])
 def results(room: InRoom) -> JSONResponse:
     """The same numbers."""
-    return JSONResponse(collect(room.desk.study, room.desk.store).json())
+    return JSONResponse(_results(room).json())
+
+
+def _results(room: Room) -> "Results":
+    from evaluation.study.results import collect
+
+    return collect(room.desk.study, room.desk.store)
 
 
 def _raters(room: Room) -> list[dict[str, object]]:

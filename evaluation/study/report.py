@@ -4,41 +4,29 @@ The page needs no script and no other file. Interval bars are drawn as SVG on on
 that systems can be compared by eye before the tests say whether the eye is right.
 """
 
-import base64
-import functools
-import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from markupsafe import Markup
 
-from evaluation.study.pages import TEMPLATES, page
+from curation.pages.page import Parts, render
 from evaluation.study.results import TOTAL, Results
 from evaluation.study.scales import HIGHEST, LOWEST
 from evaluation.study.statistics import Interval
 
+_PARTS = Parts(
+    templates=Path(__file__).parent / "templates" / "report", styles=("base.css", "report.css")
+)
 _WIDTH, _HEIGHT, _MARGIN = 240.0, 22.0, 8.0
 
 
 def render_html(results: Results) -> str:
     """The report as one HTML file."""
-    return page(
-        "report.html",
-        results=results,
-        outcomes=_outcomes(results),
-        shown=shown,
-        signed=signed,
-        bar=bar,
-        p_value=p_value,
-        percent=percent,
-        style=Markup(_style()),  # noqa: S704 - our own file
-        policy=_policy(),
-    )
-
-
-def report_policy() -> str:
-    """The page's security policy as a header; browsers heed this part in a header only."""
-    return f"{_policy()}; frame-ancestors 'none'"
+    functions: dict[str, Callable[..., object]] = {
+        "shown": shown, "signed": signed, "bar": bar, "p_value": p_value, "percent": percent,
+    }  # fmt: skip
+    return render("report.html", _PARTS, functions, results=results, outcomes=_outcomes(results))
 
 
 def render_markdown(results: Results) -> str:
@@ -176,15 +164,3 @@ def _plain(words: str) -> str:
     """Words in which nothing is markdown or HTML."""
     flat = " ".join(words.split())
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|" else c for c in flat)
-
-
-@functools.cache
-def _style() -> str:
-    text = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    assert "</style" not in text, "it would end the element that it stands in"
-    return text
-
-
-def _policy() -> str:
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
