@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -38,10 +38,10 @@ from pipelines.engine import Done, Engine, Stage
 from pipelines.job import Progress
 from pipelines.study_videos import (
     LIMITS,
+    Material,
     Source,
     common_size,
     encode,
-    find_items,
     find_prompts,
     videos_in,
 )
@@ -60,10 +60,9 @@ class StudyRequest:
 
     Attributes:
         folder: the study's own, which must not exist yet.
-        systems: name -> folder of videos, one for each item.
+        material: videos of each system for each item, and the items' prompts.
         title: what raters read.
         mode: ratings, or pairs.
-        prompts: item -> text as JSON or CSV; None: texts beside the videos.
         training: folder of practice videos, each with NAME.txt (prompt) and NAME.note.txt (what a
             practised rater says); ratings only.
         gold: folder of videos with a known answer, each with NAME.txt and NAME.accept.json, such as
@@ -81,10 +80,9 @@ class StudyRequest:
     """
 
     folder: Path
-    systems: Mapping[str, Path]
+    material: Material
     title: str
     mode: Mode = Mode.RATING
-    prompts: Path | None = None
     training: Path | None = None
     gold: Path | None = None
     frozen_gold: int = 0
@@ -150,14 +148,13 @@ def new_study(request: StudyRequest, engine: Engine, progress: Progress) -> Made
     """
     if request.folder.exists():
         raise ValueError(f"{request.folder}: is there already; name a folder that is not")
-    items = find_items(request.systems)
-    prompts = find_prompts({name: [*v.values()] for name, v in items.items()}, request.prompts)
+    items = request.material.items
     originals = [video for videos in items.values() for video in videos.values()]
     width, height = request.size or common_size(originals)
     container = Container(width, height, request.fps)
     building = request.folder.with_name(f".{request.folder.name}.{os.getpid()}.part")
     reel = _Reel(request, container, building)
-    draft = _draft(request, reel, items, prompts)
+    draft = _draft(request, reel)
     try:
         (building / VIDEOS).mkdir(parents=True)
         building.chmod(0o700)  # the unblinding map is for the owner alone
@@ -168,30 +165,26 @@ def new_study(request: StudyRequest, engine: Engine, progress: Progress) -> Made
         building.replace(request.folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return MadeStudy(request.folder, study, tuple(_warnings(study)))
+    return MadeStudy(request.folder, study, (*request.material.notes, *_warnings(study)))
 
 
-def _draft(
-    request: StudyRequest,
-    reel: _Reel,
-    items: Mapping[str, Mapping[str, Path]],
-    prompts: Mapping[str, str],
-) -> Study:
+def _draft(request: StudyRequest, reel: _Reel) -> Study:
     """The study before its videos are measured: whatever else is wrong is found before encoding."""
+    material = request.material
     shown = [
-        Item(name, prompts[name], {system: reel.add(video) for system, video in videos.items()})
-        for name, videos in items.items()
+        Item(name, material.prompts[name], {system: reel.add(v) for system, v in videos.items()})
+        for name, videos in material.items.items()
     ]
     # Not in the order of their systems: a folder listing must tell nothing either.
     reel.sources.sort(key=lambda source: source.clip)
-    gold = [*_gold_in(request, reel), *_frozen(request, reel, items, prompts)]
+    gold = [*_gold_in(request, reel), *_frozen(request, reel)]
     training = _training_in(request, reel)
     unmeasured = {source.clip: Clip(1, 1, "", str(source.path)) for source in reel.sources}
     return Study(
         title=request.title,
         mode=request.mode,
         seed=request.seed,
-        systems=tuple(request.systems),
+        systems=material.systems,
         container=reel.container,
         clips=unmeasured,
         items=tuple(shown),
@@ -240,17 +233,13 @@ def _accepted(path: Path) -> dict[str, tuple[int, int]]:
         ) from error
 
 
-def _frozen(
-    request: StudyRequest,
-    reel: _Reel,
-    items: Mapping[str, Mapping[str, Path]],
-    prompts: Mapping[str, str],
-) -> list[Gold]:
+def _frozen(request: StudyRequest, reel: _Reel) -> list[Gold]:
     """Items that stand still. In pairs, beside the same video moving, which must win."""
+    items, prompts = request.material.items, request.material.prompts
     if request.frozen_gold > len(items):
         raise ValueError(f"frozen_gold = {request.frozen_gold}: there are {len(items)} items")
     found = []
-    systems = tuple(request.systems)
+    systems = request.material.systems
     for place, name in enumerate(list(items)[: request.frozen_gold]):
         video = items[name][systems[place % len(systems)]]
         still = reel.add(video, frozen=True)

@@ -29,6 +29,26 @@ _SAME_SHAPE = 0.01
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Material:
+    """What a study is about.
+
+    Attributes:
+        items: item -> system -> video; every item has every system.
+        prompts: item -> the text it was made from.
+        notes: what the owner should know about it.
+    """
+
+    items: dict[str, dict[str, Path]]
+    prompts: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """In their order."""
+        return tuple(next(iter(self.items.values())))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Source:
     """A video to bring into the container.
 
@@ -77,6 +97,21 @@ def encode(source: Source) -> Clip:
         sha256=hashlib.sha256(content).hexdigest(),
         source=f"{source.path}{' (first frame held)' if source.frozen else ''}",
     )
+
+
+def material_in(systems: Mapping[str, Path], prompts: Path | None) -> Material:
+    """Videos of the same name in each system's folder.
+
+    Args:
+        systems: name -> folder.
+        prompts: as `find_prompts` takes it.
+
+    Raises:
+        ValueError: a folder is missing or empty, a system lacks an item, or an item its prompt.
+    """
+    items = find_items(systems)
+    videos = {name: [*by_system.values()] for name, by_system in items.items()}
+    return Material(items, find_prompts(videos, prompts))
 
 
 def find_items(systems: Mapping[str, Path]) -> dict[str, dict[str, Path]]:

@@ -10,13 +10,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.commands.options import JsonOption, WorkersOption, picture_size
+from pipelines.commands.options import HomeOption, JsonOption, WorkersOption, picture_size
 from pipelines.console import ConsoleProgress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from evaluation.study.results import Results
+    from pipelines.study_videos import Material
 
 app = typer.Typer(rich_markup_mode="rich", no_args_is_help=True)
 
@@ -49,8 +50,14 @@ def study() -> None:
 def new_command(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],
     system: Annotated[
-        list[str], typer.Option(help="NAME=FOLDER of videos; one option for each system.")
-    ],
+        list[str] | None, typer.Option(help="NAME=FOLDER of videos; one option for each system.")
+    ] = None,
+    from_run: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instead: an evaluation of the home (its id, or latest); may be several."
+        ),
+    ] = None,
     title: Annotated[str, typer.Option(help="What raters read.")] = "How good are these videos?",
     mode: Annotated[ModeName, typer.Option(help="One video at a time, or two.")] = ModeName.RATING,
     prompts: Annotated[
@@ -75,6 +82,7 @@ def new_command(
     fps: Annotated[int, typer.Option(help="Frames per second of all videos.")] = 24,
     frames: Annotated[int | None, typer.Option(help="Trim all videos to so many.")] = None,
     seed: Annotated[int, typer.Option(help="Of orders and sides.")] = 0,
+    home: HomeOption = None,
     workers: WorkersOption = 2,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,6 +94,7 @@ def new_command(
     Examples:
       tempo study new first --system ours=out/a --system base=out/b --repeats 4 --frozen-gold 2
       tempo study new pairs --mode pairwise --system ours=a/ --system base=b/ --reference ours
+      tempo study new schedules --from-run latest --frozen-gold 2
     """
     from evaluation.study.document import Mode
     from pipelines.engine import LocalEngine
@@ -93,10 +102,9 @@ def new_command(
 
     request = StudyRequest(
         folder=folder,
-        systems=_systems(system),
+        material=_material(system, from_run, prompts, home),
         title=title,
         mode=Mode(mode.value),
-        prompts=prompts,
         training=training,
         gold=gold,
         frozen_gold=frozen_gold,
@@ -206,6 +214,26 @@ def report_command(
         typer.echo(json.dumps(results.json() | {"files": files}, sort_keys=True))
     if not results.answers:
         raise typer.Exit(1)
+
+
+def _material(
+    systems: list[str] | None, runs: list[str] | None, prompts: Path | None, home: Path | None
+) -> "Material":
+    """What the study is about.
+
+    Raises:
+        ValueError: neither folders nor runs, or both.
+    """
+    from pipelines.settings import standing_home
+    from pipelines.study_videos import material_in
+
+    if bool(systems) == bool(runs) or (runs and prompts):
+        raise ValueError("give --system NAME=FOLDER (and --prompts), or --from-run RUN")
+    if systems:
+        return material_in(_systems(systems), prompts)
+    from pipelines.study_runs import material_of
+
+    return material_of(standing_home(home), runs or [])
 
 
 def _systems(options: list[str]) -> dict[str, Path]:

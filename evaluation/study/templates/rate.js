@@ -61,7 +61,9 @@ async function next() {
   only(work);
   window.scrollTo({ top: 0 });
   ready();
-  if (!state.played.length) find(".play").focus({ preventScroll: true });
+  // Of two videos, the space bar plays both: neither button may have it to itself.
+  if (screens.length > 1) document.activeElement?.blur();
+  else if (!state.played.length) find(".play").focus({ preventScroll: true });
   document.documentElement.dataset.task = String(task);
 }
 
