@@ -417,6 +417,11 @@ def _engine(url: str) -> sa.Engine:
                 f"database: {address.get_backend_name()} is not supported; use sqlite or "
                 "postgresql+psycopg2"
             )
+        if address.get_dialect().is_async:
+            raise ValueError(
+                f"database: {address.drivername} is for asynchronous programs; use sqlite or "
+                "postgresql+psycopg2"
+            )
         limits: dict[str, Any] = {"connect_timeout": 10}
         if address.get_backend_name() == "sqlite":
             limits = {"timeout": 30}

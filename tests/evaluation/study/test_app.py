@@ -377,7 +377,7 @@ def test_cookies_and_headers_fence_the_pages_in(tmp_path: Path) -> None:
         welcome,
         client.get("/nothing"),
         client.post("/owner"),
-        client.get("/owner/report"),
+        site.browser().get("/owner/report"),
     ):
         headers = answer.headers
         assert headers["content-security-policy"].startswith("default-src 'none'")
@@ -386,6 +386,11 @@ def test_cookies_and_headers_fence_the_pages_in(tmp_path: Path) -> None:
         assert headers["cache-control"] == "no-store"
         assert "strict-transport-security" in headers
         assert "server" not in headers
+    report = client.get("/owner/report")
+    assert report.headers["content-security-policy"] == "frame-ancestors 'none'"
+    policy = between(report.text, 'Content-Security-Policy" content="', '"')
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
     site.desk.store.close()
 
 

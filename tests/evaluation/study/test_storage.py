@@ -110,7 +110,12 @@ def test_many_begin_at_once(store: Store) -> None:
 
 
 def test_other_databases_and_lost_ones_are_explained(tmp_path: Path) -> None:
-    for url in ("mysql://user:secret@host/db", "no address", "postgresql+nothing://u:secret@h/d"):
+    for url in (
+        "mysql://user:secret@host/db",
+        "no address",
+        "postgresql+nothing://u:secret@h/d",
+        "postgresql+asyncpg://u:secret@h/d",
+    ):
         with pytest.raises(ValueError, match="database") as refused:
             Store(url)
         assert "secret" not in str(refused.value)
