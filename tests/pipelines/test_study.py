@@ -212,7 +212,7 @@ def test_material_of_evaluations(tmp_path: Path) -> None:
 def evaluation(home: Home, name: str, missing: tuple[str, int, int] | None) -> Evaluation:
     """An evaluation as `tempo evaluate` leaves it, as far as a study looks."""
     cost = Cost(1.0, None, None, None)
-    labels = ("f(6,24)m(1,2)", "f(24)m(2)")
+    labels = ("f(6,24)m(1,2)", "f(24)m(1)")
     videos = []
     for prompt in ("p1", "p2"):
         for seed in (0, 1):
