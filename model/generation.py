@@ -100,8 +100,8 @@ class TreeGenerator:
                 f"the network reads {reads} channels, and noise, mask and condition are "
                 f"{2 * latents + MASK_CHANNELS}: use an image-to-video network, as Wan2.2-I2V is"
             )
-        # Patches of 2 x 2 latents: what a picture's sides must be multiples of.
-        assert self.codec.geometry.space * self.network.config["patch_size"][1] == 16
+        # A request's sides are multiples of 16: Wan's patches of 2 x 2 latents, or smaller ones.
+        assert 16 % self.token_side == 0 and self.size.patch_size[1] == self.size.patch_size[2]
 
     @property
     def fingerprint(self) -> str:
@@ -115,6 +115,11 @@ class TreeGenerator:
         names = [field.name for field in dataclasses.fields(DiTConfig)]
         known = {name: self.network.config[name] for name in names}
         return DiTConfig(**known | {"patch_size": tuple(known["patch_size"])})
+
+    @property
+    def token_side(self) -> int:
+        """Pixels on the side of a token."""
+        return self.codec.geometry.space * self.size.patch_size[1]
 
     def generate(
         self,
@@ -201,7 +206,8 @@ class _Run:
     ) -> None:
         self.generator, self.request, self.plan = generator, request, request.plan
         self.ranks, self.store, self.watch = ranks, store, watch
-        tokens = (request.height // 16) * (request.width // 16)
+        side = generator.token_side
+        tokens = (request.height // side) * (request.width // side)
         self.formed = batches(self.plan, execution, tokens, generator.size, ranks.size)
         self.keys = request.keys(generator.fingerprint)
         self.wanted = useful(self.plan)

@@ -6,19 +6,13 @@ of the network and one whole parameter. The trade-off is that loading goes throu
 """
 
 import dataclasses
-import functools
 import json
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from torch.utils.checkpoint import (
-    CheckpointPolicy,
-    checkpoint,
-    create_selective_checkpoint_contexts,
-)
 
 from model.dit import MultiMaskDiT
 from model.lora import LoraSettings, add_lora
@@ -27,6 +21,7 @@ from training.checkpoint import StoredState
 from training.engine import EngineConfig, construction, whole
 from training.errors import CheckpointError
 from training.ranks import World
+from training.recompute import Recompute, recompute
 
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _SUBFOLDER = "transformer"
@@ -61,8 +56,7 @@ class NetworkConfig:
         size: of the network.
         init: its first weights.
         lora: train low-rank adapters instead of all weights.
-        recompute: what is computed again in the backward pass instead of kept: nothing; all of each
-            block; or, "selective", all but products of matrices and attention.
+        recompute: what is computed again in the backward pass; see `training.recompute`.
         recompute_every: of the blocks, each n-th is recomputed.
         compile: fuse each block's operations by `torch.compile`.
     """
@@ -70,7 +64,7 @@ class NetworkConfig:
     size: DiTConfig
     init: InitConfig = dataclasses.field(default_factory=InitConfig)
     lora: LoraSettings | None = None
-    recompute: Literal["none", "blocks", "selective"] = "none"
+    recompute: Recompute = "none"
     recompute_every: int = 1
     compile: bool = False
 
@@ -223,7 +217,7 @@ def build_network(
         torch.manual_seed(seed)
         with construction(engine, world):
             add_lora(network, config.lora)
-    _recompute(network, config)
+    recompute(network, config.recompute, config.recompute_every)
     if engine.context_parallel > 1:
         _share_tokens(network, engine.context_parallel, world)
     if config.compile:
@@ -250,39 +244,6 @@ def fill(network: MultiMaskDiT, source: WeightSource, world: World) -> None:
         with torch.no_grad(), whole(parameter, write=True):
             if world.first or not hasattr(parameter, "ds_id"):
                 parameter.copy_(source.read(name))
-
-
-_KEPT = {
-    torch.ops.aten.mm.default,
-    torch.ops.aten.addmm.default,
-    torch.ops.aten.bmm.default,
-    torch.ops.aten._scaled_dot_product_flash_attention.default,
-    torch.ops.aten._scaled_dot_product_efficient_attention.default,
-    torch.ops.aten._scaled_dot_product_cudnn_attention.default,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default,
-}
-"""What costs more to compute again than to keep."""
-
-
-def _recompute(network: MultiMaskDiT, config: NetworkConfig) -> None:
-    if config.recompute == "none":
-        return
-    contexts: dict[str, Any] = {}
-    if config.recompute == "selective":
-        contexts = {"context_fn": functools.partial(create_selective_checkpoint_contexts, _policy)}
-    chosen = {id(block) for block in list(network.blocks)[:: config.recompute_every]}
-
-    def run(block: torch.nn.Module, *inputs: Tensor) -> Any:  # noqa: ANN401 - what the block gives
-        if id(block) not in chosen:
-            return block(*inputs)
-        return checkpoint(block, *inputs, use_reentrant=False, **contexts)
-
-    network.enable_gradient_checkpointing(run)
-
-
-def _policy(_: object, operation: object, *__: object, **___: object) -> CheckpointPolicy:
-    keep = operation in _KEPT
-    return CheckpointPolicy.MUST_SAVE if keep else CheckpointPolicy.PREFER_RECOMPUTE
 
 
 def _share_tokens(network: MultiMaskDiT, degree: int, world: World) -> None:

@@ -8,6 +8,8 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
+from model import presets
+from model.dit import MultiMaskDiT
 from model.generation import Finished, TreeGenerator
 from model.node_store import NodeStore
 from model.request import Change, Request
@@ -45,6 +47,16 @@ def test_every_frame_is_there_once(generator: TreeGenerator, plain: torch.Tensor
     assert [segment.first for segment in cut] == [0, 25, 49, 73]
     # 90 frames are planned as 97 and cut once, at the end.
     assert torch.equal(video_of(cut), plain[:, :90])
+
+
+def test_a_token_may_be_a_single_latent(generator: TreeGenerator) -> None:
+    """Small networks have patches of their own; batches are then counted in their tokens."""
+    torch.manual_seed(0)
+    size = dataclasses.replace(presets.tiny(), patch_size=(1, 1, 1))
+    small = dataclasses.replace(generator, network=MultiMaskDiT.of(size))
+    assert (generator.token_side, small.token_side) == (16, 8)
+    made = video_of(small.generate(tiny_request(33, schedule="f(6,24)m(1,4)", steps=(2, 2)), ONE))
+    assert made.shape == (3, 33, HEIGHT, WIDTH)
 
 
 def test_order_changes_nothing(generator: TreeGenerator, plain: torch.Tensor) -> None:
