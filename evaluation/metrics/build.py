@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from curation.records import fingerprint_of
 from curation.scoring.weights import ModelFile
-from evaluation.errors import EvaluationError, MissingWeightsError
-from evaluation.metrics.config import PLUGINS, MetricsConfig
+from evaluation.errors import EvaluationError
+from evaluation.metrics.config import MetricsConfig
 from evaluation.metrics.metric import Metric, is_proxy
 from evaluation.metrics.plugins import build_plugin, find_plugin
 from evaluation.metrics.versions import VERSIONS
@@ -108,38 +108,19 @@ def plan_metrics(config: MetricsConfig, folder: Path) -> list[MetricPlan]:
         MissingWeightsError: a file is absent or a plugin is not named; it names all of them.
         EvaluationError: a plugin cannot be imported.
     """
+    plugins = {setting for name in config.chosen for setting in _plugins(name, config)}
+    unnamed = [setting for setting in sorted(plugins) if not getattr(config, setting)]
     files: dict[str, ModelFile] = {}
-    unnamed: dict[str, str] = {}
-    for name in config.chosen:
-        for setting in _networks(name, config):
-            if setting not in files:
-                files[setting] = find_weights(
-                    setting, getattr(config, setting), folder, fetch=config.fetch
-                )
-        for setting in _plugins(name, config):
-            if not getattr(config, setting):
-                unnamed[setting] = name
-            elif file := find_plugin_weights(
-                setting, getattr(config, f"{setting}_weights"), folder
-            ):
-                files[setting] = file
-    _require_plugins(unnamed)
-    require_weights(files.values())
+    for setting in dict.fromkeys(s for name in config.chosen for s in _networks(name, config)):
+        # Nothing is fetched for a run that cannot begin.
+        fetch = config.fetch and not unnamed
+        files[setting] = find_weights(setting, getattr(config, setting), folder, fetch=fetch)
+    for setting in sorted(plugins - set(unnamed)):
+        file = find_plugin_weights(setting, getattr(config, f"{setting}_weights"), folder)
+        if file is not None:
+            files[setting] = file
+    require_weights(files.values(), unnamed)
     return [_plan(name, config, files) for name in config.chosen]
-
-
-def _require_plugins(unnamed: dict[str, str]) -> None:
-    if unnamed:
-        named = "; ".join(
-            f"{name} needs {PLUGINS[setting]}: name an adapter with "
-            f"--set metrics.{setting}=package.module:Class"
-            for setting, name in unnamed.items()
-        )
-        raise MissingWeightsError(
-            f"plugins are missing. {named}. docs/metrics.md shows each adapter. Or leave the "
-            "metric out with --set metrics.dimensions=..., or judge by surrogates: "
-            "--set metrics.profile=proxy"
-        )
 
 
 def _plan(name: str, config: MetricsConfig, files: dict[str, ModelFile]) -> MetricPlan:
@@ -158,6 +139,7 @@ def _plan(name: str, config: MetricsConfig, files: dict[str, ModelFile]) -> Metr
     }
     if not is_proxy(name):
         parameters["device"] = config.device.partition(":")[0]
+    if any(setting.startswith(("dino", "clip")) for setting in networks):
         parameters["side"] = config.picture_side
     if any(setting.startswith("clip") for setting in networks):
         parameters["precision"] = config.precision

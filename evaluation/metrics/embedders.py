@@ -15,6 +15,7 @@ from typing import Any
 import open_clip
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ Prepare = Callable[[Tensor], Tensor]
 """Frames `[n,3,H,W]` of 0 to 255 to a network's input."""
 
 _STRETCH_OFFSET = 0.1
+_BROKEN = (RuntimeError, OSError, ValueError, KeyError, EOFError, SafetensorError)
+"""What reading a file raises that holds no weights."""
 
 
 class DinoTower(nn.Module):
@@ -96,7 +99,8 @@ def load_dino(architecture: str, settings: dict[str, Any], weights: Path) -> nn.
         raise EvaluationError(
             f"{weights} does not hold weights of {architecture}: {error}"
         ) from error
-    assert isinstance(backbone, VisionTransformer)
+    if not isinstance(backbone, VisionTransformer) or backbone.num_prefix_tokens != 1:
+        raise EvaluationError(f"{architecture} is no DINO: a plain ViT with one class token is")
     return DinoTower(backbone)
 
 
@@ -126,7 +130,7 @@ def load_clip(architecture: str, weights: Path, device: str, precision: str) -> 
         )
     except pickle.UnpicklingError as error:
         raise _code(weights) from error
-    except (RuntimeError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (*_BROKEN, TypeError, AttributeError) as error:
         raise EvaluationError(
             f"{weights} does not hold weights of {architecture}: {error}"
         ) from error
@@ -146,7 +150,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _code(path) from error
-    except (RuntimeError, OSError, ValueError, EOFError) as error:
+    except _BROKEN as error:
         raise EvaluationError(f"{path} does not hold weights: {error}") from error
     if not isinstance(state, dict):
         raise EvaluationError(f"{path} holds {type(state).__name__}, not weights by name")

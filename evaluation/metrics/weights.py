@@ -10,11 +10,12 @@ which network is said here.
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from curation.scoring.weights import ModelFile, absent, found, local_file, sha256_of
 from evaluation.errors import MissingWeightsError
+from evaluation.metrics.config import PLUGINS
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -107,13 +108,24 @@ def find_plugin_weights(setting: str, named: str, folder: Path) -> ModelFile | N
     return found(f"metrics.{setting}_weights", what, path)
 
 
-def require_weights(files: Iterable[ModelFile]) -> None:
-    """Raise `MissingWeightsError` that names every absent file, where it belongs, what to do."""
+def require_weights(files: Iterable[ModelFile], unnamed: Sequence[str] = ()) -> None:
+    """Raise `MissingWeightsError` that names all that is absent, where it belongs, what to do.
+
+    Args:
+        files: that were looked for.
+        unnamed: settings of plugins that are needed and that the configuration does not name.
+    """
     missing = [f"{file.what} ({file.used_by}): {file.remedy}" for file in files if not file.path]
+    missing += [
+        f"{PLUGINS[setting]}: name an adapter with --set metrics.{setting}=package.module:Class "
+        "(docs/metrics.md shows it)"
+        for setting in unnamed
+    ]
     if missing:
         raise MissingWeightsError(
-            f"weights are missing. {'; '.join(missing)}. Or judge by surrogates, which need none: "
-            "--set metrics.profile=proxy"
+            f"weights or plugins are missing. {'; '.join(missing)}. Or leave metrics out with "
+            "--set metrics.dimensions=..., which gives no total; or judge by surrogates, which "
+            "need nothing: --set metrics.profile=proxy"
         )
 
 

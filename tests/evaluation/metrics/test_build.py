@@ -135,17 +135,16 @@ def test_laws(metrics: dict[str, Metric]) -> None:
 
 
 def test_everything_that_lacks_is_named_at_once_with_its_place_and_remedy(tmp_path: Path) -> None:
-    chosen = ("subject_consistency", "dynamic_degree", "aesthetic_quality")
     with pytest.raises(MissingWeightsError) as error:
-        plan_metrics(MetricsConfig(dimensions=chosen), tmp_path)
+        plan_metrics(MetricsConfig(profile="dev", fetch=True), tmp_path)  # and nothing is fetched
     for word in (
         "DINO ViT-B/16", "dino_vitbase16_pretrain.pth", "RAFT", "raft_large_C_T_V1-22a6c225.pth",
         "CLIP ViT-L/14", "sa_0_4_vit_l_14_linear.pth", str(tmp_path), "--set metrics.raft=FILE",
-        "metrics.fetch=true", "metrics.profile=proxy",
+        "metrics.fetch=true", "metrics.profile=proxy", "AMT-S", "MUSIQ-SPAQ",
+        "metrics.dreamsim=package.module:Class", "DINOv2 ViT-B/14", "CLIP ViT-B/32",
     ):  # fmt: skip
         assert word in str(error.value)
-    with pytest.raises(MissingWeightsError, match=r"metrics\.amt=package\.module:Class"):
-        plan_metrics(MetricsConfig(dimensions=("motion_smoothness",)), tmp_path)
+    assert not any(tmp_path.iterdir())
     with pytest.raises(MissingWeightsError, match="elsewhere"):
         plan_metrics(MetricsConfig(dimensions=("dynamic_degree",), raft="elsewhere"), tmp_path)
 
@@ -159,6 +158,7 @@ def test_everything_that_lacks_is_named_at_once_with_its_place_and_remedy(tmp_pa
         {"musiq_weights": "head.pth"},
         {"profile": "plain"},
         {"batch": 1, "flow_batch": 1},
+        {"picture_side": 56},
     ],
 )
 def test_fingerprints_follow_what_moves_a_number(
@@ -176,6 +176,7 @@ def test_fingerprints_follow_what_moves_a_number(
         "musiq_weights": {"imaging_quality"},
         "profile": {"subject_consistency", "background_consistency"},
         "batch": set(),
+        "picture_side": {"subject_consistency", "background_consistency", "aesthetic_quality"},
     }
     assert moved == expected[next(iter(change))]
 

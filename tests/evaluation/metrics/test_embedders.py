@@ -174,6 +174,26 @@ def test_files_of_something_else_are_refused_by_name(tmp_path: Path, kind: str) 
             load_state(path)
 
 
+def test_a_damaged_safetensors_file_is_refused_by_name(tmp_path: Path) -> None:
+    config, path = tmp_path / "toy.json", tmp_path / "weights.safetensors"
+    config.write_text(json.dumps(CLIP))
+    path.write_bytes(b"\xff" * 1000)
+    with pytest.raises(EvaluationError, match=r"weights\.safetensors"):
+        load_dino("vision_transformer", DINO, path)
+    with pytest.raises(EvaluationError, match=r"weights\.safetensors"):
+        load_clip(str(config), path, "cpu", "fp32")
+
+
+@pytest.mark.parametrize("settings", [{"reg_tokens": 2}, {"class_token": False, "global_pool": ""}])
+def test_another_kind_of_transformer_is_no_dino(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(VisionTransformer(num_classes=0, **DINO | settings).state_dict(), path)
+    with pytest.raises(EvaluationError, match="class token"):
+        load_dino("vision_transformer", DINO | settings, path)
+
+
 def test_frames_become_floats_of_the_same_numbers() -> None:
     from evaluation.metrics.pictures import tensor_of
 
