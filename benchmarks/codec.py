@@ -1,103 +1,115 @@
-"""What the DCT codec loses on real films, and where its frozen normalisation comes from.
+"""How much memory Wan's autoencoder takes as clips get longer, without weights and without waiting.
 
-Reads every film of a folder, scales a few clips to a shorter side of 240 pixels, and prints the
-round trip's PSNR beside that of a smaller, slower picture of about as many values (12 for each
-16), then mean and deviation of each channel beside the frozen ones.
+The network runs on the meta device, where tensors have sizes and no contents, and the bytes of all
+storages that are alive at once are counted. What a device's own libraries take besides (workspaces
+of convolutions, fragmentation) is not in it.
 
-    python -m benchmarks.codec FOLDER
+    python -m benchmarks.codec --size 832x480 --frames 21 81 241 481
 """
 
 import argparse
-from collections.abc import Iterator
-from pathlib import Path
+import dataclasses
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import cv2
-import numpy as np
 import torch
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from torch import Tensor
-from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from curation.errors import FilmError
-from curation.video.conform import conform
-from curation.video.film import Film
-from model.dct import DctCodec, Layout, standard_layout
-
-_STARTS = (20, 120, 280, 500)
-_FRAMES = 17
-_SHORT_SIDE = 240
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def clips(path: Path) -> Iterator[Tensor]:
-    """Clips [1,3,17,H,W] in [-1,1], wherever the film is long enough for one."""
-    film = Film(path)
-    width, height = film.info.display_size(film.info.whole)
-    scale = _SHORT_SIDE / min(width, height)
-    size = tuple(round(side * scale / 16) * 16 for side in (width, height))
-    pictures: list[np.ndarray] = []
-    for frame in film.frames(threads=1):
-        if frame.index >= _STARTS[-1] + _FRAMES:
-            break
-        if any(start <= frame.index < start + _FRAMES for start in _STARTS):
-            upright = (width // 2 * 2, height // 2 * 2)
-            picture = conform(frame, film.info, film.info.whole, upright).to_ndarray(format="rgb24")
-            pictures.append(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-    for start in range(0, len(pictures) - _FRAMES + 1, _FRAMES):
-        clip = torch.from_numpy(np.stack(pictures[start : start + _FRAMES]))
-        yield clip.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+# The type-ignores: torch leaves its dispatch modes without annotations.
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the tensors that are made inside it, and how many live at once."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._live: dict[int, int] = {}
+        self._watched: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401 - torch calls it with whatever it runs
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - and hands on what that gives
+        """Run it, and look at what comes out."""
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._watch(leaf.untyped_storage())
+        self.peak = max(self.peak, sum(self._live.values()))
+        return out
+
+    def _watch(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._live:
+            return
+        self._live[key] = storage.nbytes()
+
+        def forget(_: object) -> None:
+            del self._live[key], self._watched[key]
+
+        self._watched[key] = weakref.ref(storage, forget)
 
 
-def psnr(seen: Tensor, true: Tensor) -> float:
-    """Decibels, for a range of 2."""
-    return float(10 * torch.log10(4 / (seen - true).square().mean()))
+@dataclasses.dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of the largest moment, weights and what goes in left out."""
+
+    frames: int
+    encode: int
+    decode: int
+    clip: int
+    """Of the video alone, in the network's dtype."""
 
 
-def small_picture(video: Tensor) -> Tensor:
-    """The peer: means of 4 x 4 x 4 pixels, blown up again; 12 values for each 4 x 8 x 8 block."""
-    rest = functional.interpolate(video, scale_factor=(0.25, 0.25, 0.25), mode="area")
-    return functional.interpolate(rest, size=video.shape[2:], mode="trilinear")
+def memory_of(
+    encode: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor], video: Tensor
+) -> Memory:
+    """Encode and decode a video `[1,3,F,H,W]`, and count."""
+    with LiveBytes() as encoding:
+        latents = encode(video)
+    with LiveBytes() as decoding:
+        decode(latents)
+    size = video.untyped_storage().nbytes()
+    return Memory(video.shape[2], encoding.peak, decoding.peak, size)
+
+
+@torch.no_grad()
+def measured(vae: AutoencoderKLWan, video: Tensor) -> Memory:
+    """Of the network alone, as `model.codec.WanCodec` runs it."""
+    return memory_of(
+        lambda clip: vae.encode(clip).latent_dist.mode(), lambda z: vae.decode(z).sample, video
+    )
 
 
 def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args().folder
-    torch.set_num_threads(1)
-    frozen = standard_layout()
-    count = len(frozen.coefficients)
-    codec, raw = DctCodec(), DctCodec(Layout(frozen.coefficients, (0.0,) * count, (1.0,) * count))
-    means, squares, quality = [], [], []
-    print(f"{'film':34}{'clips':>6}{'DCT':>8}{'first':>8}{'peer':>8}   dB")
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("derived") or path.suffix == ".json":
-            continue
-        try:
-            videos = list(clips(path))
-        except FilmError as error:
-            print(f"{path.name:34}left out: {error}")
-            continue
-        if not videos:
-            continue
-        video = torch.cat(videos)
-        decoded = codec.decode(codec.encode(video))
-        row = (
-            psnr(decoded, video),
-            psnr(decoded[:, :, :1], video[:, :, :1]),
-            psnr(small_picture(video), video),
-        )
-        quality.append(row)
-        print(f"{path.name:34}{len(videos):6}" + "".join(f"{value:8.2f}" for value in row))
-        latents = raw.encode(video)[:, :, 1:].double().transpose(0, 1).flatten(1)
-        means.append(latents.mean(1))
-        squares.append(latents.square().mean(1))
-    print(f"{'mean':40}" + "".join(f"{value:8.2f}" for value in np.mean(quality, axis=0)))
-    mean = torch.stack(means).mean(0)
-    std = (torch.stack(squares).mean(0) - mean.square()).sqrt()
-    print("\n(colour, time, row, column)   mean  frozen      std  frozen")
-    for k, coefficient in enumerate(frozen.coefficients):
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--size", default="832x480")
+    parser.add_argument("--frames", type=int, nargs="+", default=[21, 81, 241, 481])
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    arguments = parser.parse_args()
+    width, height = map(int, arguments.size.split("x"))
+    dtype = DTYPES[arguments.dtype]
+    with torch.device("meta"), torch.no_grad():
+        vae = AutoencoderKLWan()
+        for parameter in vae.parameters():
+            parameter.data = parameter.data.to(dtype)
+    print(f"Wan's autoencoder at {width}x{height}, {arguments.dtype}; GB at most, weights left out")
+    for frames in arguments.frames:
+        video = torch.zeros(1, 3, frames, height, width, device="meta", dtype=dtype)
+        memory = measured(vae, video)
         print(
-            f"{tuple(coefficient)!s:24}{mean[k]:10.4f}{frozen.mean[k]:8.4f}"
-            f"{std[k]:9.4f}{frozen.std[k]:8.4f}"
+            f"  {frames:5} frames: encode {memory.encode / 1e9:6.2f}, decode "
+            f"{memory.decode / 1e9:6.2f}, the clip itself {memory.clip / 1e9:6.2f}"
         )
 
 

@@ -23,6 +23,9 @@ class TemporalRotaryPosEmbed(WanRotaryPosEmbed):
     It has no parameters, and no buffers beyond upstream's. Without positions it is upstream's.
     """
 
+    freqs_cos: Tensor
+    """Upstream's tables `[positions, head_dim]`: times, then rows, then columns."""
+    freqs_sin: Tensor
     _at: Tensor | None = None
 
     @contextlib.contextmanager
@@ -61,14 +64,18 @@ class TemporalRotaryPosEmbed(WanRotaryPosEmbed):
         Raises:
             ValueError: positions of another shape, or of a type that cannot hold them.
         """
-        cosines, sines = super().forward(hidden_states)
         positions = self._at if temporal_positions is None else temporal_positions
         if positions is None:
+            cosines, sines = super().forward(hidden_states)
             return cosines, sines
-        samples, _, frames = hidden_states.shape[:3]
+        samples, _, frames, height, width = hidden_states.shape
         check_positions(positions, samples, frames)
         angles = self.temporal_angles(positions.to(hidden_states.device))
-        return self._retimed(cosines, angles.cos()), self._retimed(sines, angles.sin())
+        grid = height // self.patch_size[1], width // self.patch_size[2]
+        return (
+            self._table(angles.cos(), self.freqs_cos, grid),
+            self._table(angles.sin(), self.freqs_sin, grid),
+        )
 
     def temporal_angles(self, positions: Tensor) -> Tensor:
         """Angles `[B, T, t_dim / 2]` = position · theta^(-2i / t_dim)."""
@@ -78,18 +85,23 @@ class TemporalRotaryPosEmbed(WanRotaryPosEmbed):
         frequencies = 1.0 / (THETA ** (pairs / self.t_dim))
         return positions.to(dtype)[..., None] * frequencies
 
-    def _retimed(self, table: Tensor, temporal: Tensor) -> Tensor:
-        """Replace the temporal channels of `table` `[1, S, 1, D]` by `[B, T, t_dim / 2]`.
+    def _table(self, temporal: Tensor, upstream: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Upstream's table for a grid of rows and columns, with these values `[B, T, t_dim / 2]`.
 
-        The result is at least float32, also where a cast of the whole network took the table down
-        to bfloat16, whose 8 bits cannot tell neighbouring positions apart.
+        The result is at least float32, also where a cast of the whole network took upstream's table
+        down to bfloat16, whose 8 bits cannot tell neighbouring positions apart.
         """
         samples, frames, _ = temporal.shape
-        tokens = table.shape[1]
-        paired = temporal.float().repeat_interleave(2, dim=-1)
-        spread = paired[:, :, None, :].expand(-1, -1, tokens // frames, -1)
-        spatial = table[..., self.t_dim :].expand(samples, -1, -1, -1)
-        return torch.cat([spread.reshape(samples, tokens, 1, self.t_dim), spatial], dim=-1)
+        rows, columns = grid
+        of_row = upstream[:rows, self.t_dim : self.t_dim + self.h_dim]
+        of_column = upstream[:columns, self.t_dim + self.h_dim :]
+        parts = (
+            temporal.float().repeat_interleave(2, dim=-1)[:, :, None, None],
+            of_row[None, None, :, None],
+            of_column[None, None, None],
+        )
+        spread = [part.expand(samples, frames, rows, columns, -1) for part in parts]
+        return torch.cat(spread, dim=-1).reshape(samples, frames * rows * columns, 1, -1)
 
 
 def check_positions(positions: Tensor, samples: int, frames: int) -> None:

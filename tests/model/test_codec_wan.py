@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers.video_processor import VideoProcessor
 
+from benchmarks.codec import LiveBytes, memory_of
 from model.codec import Geometry, WanCodec
 from tests.model.tiny_wan import tiny_vae
 
@@ -104,3 +105,23 @@ def test_lengths_and_latents_answer_each_other() -> None:
     geometry = Geometry()
     assert [geometry.latent_frames(f) for f in (1, 5, 121, 481)] == [1, 2, 31, 121]
     assert [geometry.frames(t) for t in (1, 2, 31, 121)] == [1, 5, 121, 481]
+
+
+def test_memory_grows_with_the_clip_alone(codec: WanCodec) -> None:
+    """Not with what the network makes of it: that is many times as much, for a few frames."""
+    short, long = (
+        memory_of(codec.encode, codec.decode, torch.zeros(1, 3, frames, 16, 24))
+        for frames in (17, 65)
+    )
+    longer = long.clip - short.clip
+    assert long.encode - short.encode < 2 * longer
+    assert long.decode - short.decode < 3 * longer
+
+
+def test_live_bytes_are_those_that_are_held() -> None:
+    with LiveBytes() as counted:
+        held = torch.zeros(1000)
+        for _ in range(5):
+            torch.ones(500)  # given back at once
+        held.add_(1).view(10, 100)  # no bytes of their own
+    assert counted.peak == 4 * 1500
