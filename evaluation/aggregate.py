@@ -107,13 +107,15 @@ def compared(
 
 def by_prompt(prompts: Sequence[PromptShown], videos: Sequence[JudgedVideo]) -> dict[str, ByPrompt]:
     """Metric -> prompt -> percent, of the prompts that count for the metric."""
-    seeds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    # All names first, so that their order is the metrics' and not that of the first prompts.
+    names = dict.fromkeys(name for video in videos for name in video.metrics)
+    seeds: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in names}
     known = {prompt.id: prompt for prompt in prompts}
     for video in videos:
         for name, result in video.metrics.items():
             if known[video.prompt].counts_for(name):
                 seeds[name][video.prompt].append(result.value)
-    return {name: percent(found) for name, found in seeds.items()}
+    return {name: percent(found) for name, found in seeds.items() if found}
 
 
 def _with_total(gaps: Values) -> dict[str, ByPrompt]:
