@@ -80,7 +80,7 @@ def _from_our_pages(headers: Headers) -> bool:
 async def _read(headers: Headers, receive: Receive) -> bytes | None:
     """The body, or None when it is longer than anything a page of ours sends."""
     declared = headers.get("content-length", "0")
-    if not declared.isdigit() or int(declared) > MAX_BODY:
+    if not declared.isdecimal() or int(declared) > MAX_BODY:
         return None
     body = b""
     while True:

@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from evaluation.study.desk import Desk, RefusedError
 from evaluation.study.document import Mode
 from evaluation.study.pages import STATIC, page, static
-from evaluation.study.session import ActingRater, InRoom, Rater
+from evaluation.study.session import ActingRater, InRoom, Rater, Room
 from evaluation.study.storage import browser_hash
 
 COOKIE_DAYS = 60
@@ -55,12 +55,9 @@ def front() -> HTMLResponse:
 def welcome(request: Request, room: InRoom, token: str) -> Response:
     """What the study asks and stores. Only the button takes the link: mail programs follow it."""
     invited, desk = _invited(room.desk, token), room.desk
-    browser = request.cookies.get(room.rater_cookie)
-    holder = desk.store.holder(browser_hash(browser)) if browser else None
-    if holder == invited:
+    browser = request.cookies.get(room.rater_cookie) or secrets.token_urlsafe(32)
+    if desk.store.holder(browser_hash(browser)) == invited:
         return RedirectResponse("/rate", 303)
-    if browser is None or holder is not None:  # a second rater at this browser is somebody else
-        browser = secrets.token_urlsafe(32)
     shown = HTMLResponse(
         page(
             "join.html",
@@ -71,10 +68,7 @@ def welcome(request: Request, room: InRoom, token: str) -> Response:
             form_token=desk.credentials.form_token(browser),
         )
     )
-    shown.set_cookie(
-        room.rater_cookie, browser, max_age=COOKIE_DAYS * 86400, httponly=True, secure=room.secure,
-        samesite="lax", path="/",
-    )  # fmt: skip
+    _remember(shown, room, browser)
     return shown
 
 
@@ -89,11 +83,15 @@ def join(
         raise RefusedError(
             403, "The study needs its cookie to keep your place. Please allow it and try again."
         )
+    if room.desk.store.holder(browser_hash(browser)) not in (None, invited):
+        browser = secrets.token_urlsafe(32)  # a second rater at this browser is somebody else
     if not room.desk.store.accept(*invited, browser_hash(browser)):
         raise RefusedError(
             409, "This link has been used in another browser. Go on there, or ask for a new link."
         )
-    return RedirectResponse("/rate", 303)
+    begun = RedirectResponse("/rate", 303)
+    _remember(begun, room, browser)
+    return begun
 
 
 @router.get("/rate")
@@ -157,6 +155,14 @@ def files(name: str) -> Response:
     if name not in STATIC:
         raise RefusedError(404, "There is no such page.")
     return Response(static(name), media_type=STATIC[name], headers={"cache-control": "no-cache"})
+
+
+def _remember(answer: Response, room: Room, browser: str) -> None:
+    """Give the browser its secret. `Lax`: a link in a mail must find the rater again."""
+    answer.set_cookie(
+        room.rater_cookie, browser, max_age=COOKIE_DAYS * 86400, httponly=True, secure=room.secure,
+        samesite="lax", path="/",
+    )  # fmt: skip
 
 
 def _invited(desk: Desk, token: str) -> tuple[str, int]:

@@ -13,6 +13,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,79 +24,17 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQL
 from evaluation.errors import StudyError
 from evaluation.study.design import Kind, Task
 from evaluation.study.document import Study, fingerprint
-
-_METADATA = sa.MetaData()
-_TEXT, _WHEN = sa.String(200), sa.String(32)
-
-_REGISTRATIONS = sa.Table(
-    "registrations", _METADATA,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("fingerprint", sa.String(64), nullable=False),
-    sa.Column("document", sa.Text, nullable=False),
-    sa.Column("registered_at", _WHEN, nullable=False),
-)  # fmt: skip
-_INVITATIONS = sa.Table(
-    "invitations", _METADATA,
-    sa.Column("rater", _TEXT, primary_key=True),
-    sa.Column("edition", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("expires_at", sa.Float, nullable=False),
-)  # fmt: skip
-_ACCEPTANCES = sa.Table(
-    "acceptances", _METADATA,
-    sa.Column("rater", _TEXT, primary_key=True),
-    sa.Column("edition", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("browser", sa.String(64), nullable=False, unique=True),
-    sa.Column("accepted_at", _WHEN, nullable=False),
-)  # fmt: skip
-_PLACES = sa.Table(
-    "places", _METADATA,
-    sa.Column("rater", _TEXT, primary_key=True),
-    sa.Column("place", sa.Integer, nullable=False, unique=True),
-)  # fmt: skip
-_PLAYS = sa.Table(
-    "plays", _METADATA,
-    sa.Column("rater", _TEXT, primary_key=True),
-    sa.Column("task", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("clip", sa.String(16), nullable=False),
-    sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("finished_at", _WHEN, nullable=False),
-)  # fmt: skip
-_ANSWERS = sa.Table(
-    "answers", _METADATA,
-    sa.Column("rater", _TEXT, primary_key=True),
-    sa.Column("task", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("subject", sa.Text, nullable=False),
-    sa.Column("clips", sa.Text, nullable=False),
-    sa.Column("systems", sa.Text, nullable=False),
-    sa.Column("swapped", sa.Boolean, nullable=False),
-    sa.Column("scores", sa.Text, nullable=False),
-    sa.Column("answered_at", _WHEN, nullable=False),
-)  # fmt: skip
-
-
-_FUNCTION = (
-    "CREATE OR REPLACE FUNCTION tempo_append_only() RETURNS trigger AS $$ "
-    "BEGIN RAISE EXCEPTION '%% is append-only', TG_TABLE_NAME; END $$ LANGUAGE plpgsql"
+from evaluation.study.tables import (
+    ACCEPTANCES,
+    ANSWERS,
+    INVITATIONS,
+    METADATA,
+    PLACES,
+    PLAYS,
+    REGISTRATIONS,
 )
 
-
-def _append_only(table: sa.Table, connection: sa.Connection, **_: object) -> None:
-    """Have the database itself refuse to change or delete rows of a table that was made."""
-    name = table.name
-    body = f"BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END"
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_FUNCTION)
-        body = "FOR EACH ROW EXECUTE FUNCTION tempo_append_only()"
-    for action in ("UPDATE", "DELETE"):
-        connection.exec_driver_sql(
-            f"CREATE TRIGGER {name}_no_{action.lower()} BEFORE {action} ON {name} {body}"
-        )
-
-
-for _table in _METADATA.sorted_tables:
-    sa.event.listen(_table, "after_create", _append_only)
+_STARTS = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,7 +79,19 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
         with self._explained():
-            _METADATA.create_all(self._engine)
+            self._make_tables()
+
+    def _make_tables(self) -> None:
+        """Make what is missing; of two servers that start together, one finds the other's."""
+        for attempt in range(_STARTS):
+            try:
+                METADATA.create_all(self._engine)
+            except SQLAlchemyError as error:
+                if attempt == _STARTS - 1 or not _lost_a_race(error):
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
     def close(self) -> None:
         """Let go of the database."""
@@ -158,11 +109,11 @@ class Store:
         mark = fingerprint(study)
         with self._explained(), self._engine.begin() as connection:
             last = connection.execute(
-                sa.select(_REGISTRATIONS).order_by(_REGISTRATIONS.c.number.desc()).limit(1)
+                sa.select(REGISTRATIONS).order_by(REGISTRATIONS.c.number.desc()).limit(1)
             ).first()
             if last is not None and last.fingerprint == mark:
                 return str(last.registered_at)
-            if last is not None and connection.scalar(sa.select(sa.func.count(_ANSWERS.c.task))):
+            if last is not None and connection.scalar(sa.select(sa.func.count(ANSWERS.c.task))):
                 raise StudyError(
                     f"the study file is not the one that was registered on {last.registered_at} "
                     "and has answers since: put the registered one back (column document of the "
@@ -170,7 +121,7 @@ class Store:
                 )
             now = _now()
             connection.execute(
-                _REGISTRATIONS.insert().values(
+                REGISTRATIONS.insert().values(
                     number=0 if last is None else last.number + 1,
                     fingerprint=mark,
                     document=json.dumps(dataclasses.asdict(study), sort_keys=True),
@@ -183,7 +134,7 @@ class Store:
         """Fingerprint and time of the registered study; None while it was never served."""
         with self._explained(), self._engine.connect() as connection:
             row = connection.execute(
-                sa.select(_REGISTRATIONS).order_by(_REGISTRATIONS.c.number.desc()).limit(1)
+                sa.select(REGISTRATIONS).order_by(REGISTRATIONS.c.number.desc()).limit(1)
             ).first()
         return None if row is None else (row.fingerprint, row.registered_at)
 
@@ -204,20 +155,20 @@ class Store:
             ):
                 if rater is None:
                     count = connection.scalar(
-                        sa.select(sa.func.count(sa.distinct(_INVITATIONS.c.rater)))
+                        sa.select(sa.func.count(sa.distinct(INVITATIONS.c.rater)))
                     )
                     name, edition = f"R{(count or 0) + 1:03d}", 1
                 else:
                     last = connection.scalar(
-                        sa.select(sa.func.max(_INVITATIONS.c.edition)).where(
-                            _INVITATIONS.c.rater == rater
+                        sa.select(sa.func.max(INVITATIONS.c.edition)).where(
+                            INVITATIONS.c.rater == rater
                         )
                     )
                     if last is None:
                         raise ValueError(f"rater {rater!r}: was never invited")
                     name, edition = rater, last + 1
                 connection.execute(
-                    _INVITATIONS.insert().values(rater=name, edition=edition, expires_at=expires_at)
+                    INVITATIONS.insert().values(rater=name, edition=edition, expires_at=expires_at)
                 )
                 return name, edition
         raise StudyError("others keep inviting at the same moment; try again")
@@ -225,9 +176,9 @@ class Store:
     def is_open(self, rater: str, edition: int, now: float) -> bool:
         """Whether an invitation is the rater's last one and has not expired."""
         newest = (
-            sa.select(_INVITATIONS)
-            .where(_INVITATIONS.c.rater == rater)
-            .order_by(_INVITATIONS.c.edition.desc())
+            sa.select(INVITATIONS)
+            .where(INVITATIONS.c.rater == rater)
+            .order_by(INVITATIONS.c.edition.desc())
             .limit(1)
         )
         with self._explained(), self._engine.connect() as connection:
@@ -247,14 +198,14 @@ class Store:
         """
         with self._explained(), contextlib.suppress(IntegrityError), self._engine.begin() as one:
             one.execute(
-                _ACCEPTANCES.insert().values(
+                ACCEPTANCES.insert().values(
                     rater=rater, edition=edition, browser=browser, accepted_at=_now()
                 )
             )
         with self._explained(), self._engine.connect() as connection:
             holder = connection.scalar(
-                sa.select(_ACCEPTANCES.c.browser).where(
-                    _ACCEPTANCES.c.rater == rater, _ACCEPTANCES.c.edition == edition
+                sa.select(ACCEPTANCES.c.browser).where(
+                    ACCEPTANCES.c.rater == rater, ACCEPTANCES.c.edition == edition
                 )
             )
         if holder != browser:
@@ -266,17 +217,22 @@ class Store:
         """The rater and edition that a browser's secret stands for."""
         with self._explained(), self._engine.connect() as connection:
             row = connection.execute(
-                sa.select(_ACCEPTANCES.c.rater, _ACCEPTANCES.c.edition).where(
-                    _ACCEPTANCES.c.browser == browser
+                sa.select(ACCEPTANCES.c.rater, ACCEPTANCES.c.edition).where(
+                    ACCEPTANCES.c.browser == browser
                 )
             ).first()
         return None if row is None else (row.rater, row.edition)
 
     def place(self, rater: str) -> int:
-        """The rater's place in the design."""
+        """The rater's place in the design; one is given to who has none yet."""
+        known = sa.select(PLACES.c.place).where(PLACES.c.rater == rater)
         with self._explained(), self._engine.connect() as connection:
-            found = connection.scalar(sa.select(_PLACES.c.place).where(_PLACES.c.rater == rater))
-        assert found is not None, "who holds a session has a place"
+            found = connection.scalar(known)
+        if found is None:
+            self._place(rater)
+            with self._explained(), self._engine.connect() as connection:
+                found = connection.scalar(known)
+        assert found is not None
         return int(found)
 
     def _place(self, rater: str) -> None:
@@ -284,10 +240,10 @@ class Store:
         for _ in range(50):
             with self._explained(), contextlib.suppress(IntegrityError):
                 with self._engine.begin() as connection:
-                    known = sa.select(_PLACES.c.place).where(_PLACES.c.rater == rater)
+                    known = sa.select(PLACES.c.place).where(PLACES.c.rater == rater)
                     if connection.scalar(known) is None:
-                        free = connection.scalar(sa.select(sa.func.max(_PLACES.c.place) + 1)) or 0
-                        connection.execute(_PLACES.insert().values(rater=rater, place=free))
+                        free = connection.scalar(sa.select(sa.func.max(PLACES.c.place) + 1)) or 0
+                        connection.execute(PLACES.insert().values(rater=rater, place=free))
                 return
         raise StudyError("others keep beginning at the same moment; try again")
 
@@ -295,14 +251,14 @@ class Store:
         """Slots of a task that the rater has played to the end."""
         with self._explained(), self._engine.connect() as connection:
             rows = connection.execute(
-                sa.select(_PLAYS.c.slot).where(_PLAYS.c.rater == rater, _PLAYS.c.task == task)
+                sa.select(PLAYS.c.slot).where(PLAYS.c.rater == rater, PLAYS.c.task == task)
             )
             return frozenset(row.slot for row in rows)
 
     def add_play(self, rater: str, task: int, slot: int, clip: str, seconds: float) -> None:
         """Record that a video has played to its end; once is enough."""
         self._add(
-            _PLAYS.insert().values(
+            PLAYS.insert().values(
                 rater=rater, task=task, slot=slot, clip=clip, seconds=seconds, finished_at=_now()
             )
         )
@@ -310,7 +266,7 @@ class Store:
     def answered(self, rater: str) -> int:
         """How many tasks the rater has answered; they are answered in order."""
         with self._explained(), self._engine.connect() as connection:
-            found = sa.select(sa.func.count(_ANSWERS.c.task)).where(_ANSWERS.c.rater == rater)
+            found = sa.select(sa.func.count(ANSWERS.c.task)).where(ANSWERS.c.rater == rater)
             return int(connection.scalar(found) or 0)
 
     def add_answer(self, rater: str, number: int, task: Task, scores: dict[str, int]) -> bool:
@@ -320,7 +276,7 @@ class Store:
             False when the task was answered differently before; what was said first stays.
         """
         self._add(
-            _ANSWERS.insert().values(
+            ANSWERS.insert().values(
                 rater=rater,
                 task=number,
                 kind=task.kind.value,
@@ -334,42 +290,42 @@ class Store:
         )
         with self._explained(), self._engine.connect() as connection:
             stored = connection.scalar(
-                sa.select(_ANSWERS.c.scores).where(
-                    _ANSWERS.c.rater == rater, _ANSWERS.c.task == number
+                sa.select(ANSWERS.c.scores).where(
+                    ANSWERS.c.rater == rater, ANSWERS.c.task == number
                 )
             )
         return bool(json.loads(stored or "null") == scores)
 
     def answers(self) -> list[Answer]:
         """All answers, by rater and task."""
-        query = sa.select(_ANSWERS).order_by(_ANSWERS.c.rater, _ANSWERS.c.task)
+        query = sa.select(ANSWERS).order_by(ANSWERS.c.rater, ANSWERS.c.task)
         with self._explained(), self._engine.connect() as connection:
             return [_answer(row) for row in connection.execute(query).mappings()]
 
     def raters(self) -> list[Invited]:
         """All who were invited."""
         counts = (
-            sa.select(_ANSWERS.c.rater, sa.func.count().label("answered"))
-            .group_by(_ANSWERS.c.rater)
+            sa.select(ANSWERS.c.rater, sa.func.count().label("answered"))
+            .group_by(ANSWERS.c.rater)
             .subquery()
         )
         newest = (
-            sa.select(_INVITATIONS.c.rater, sa.func.max(_INVITATIONS.c.edition).label("edition"))
-            .group_by(_INVITATIONS.c.rater)
+            sa.select(INVITATIONS.c.rater, sa.func.max(INVITATIONS.c.edition).label("edition"))
+            .group_by(INVITATIONS.c.rater)
             .subquery()
         )
         query = (
-            sa.select(_INVITATIONS, _PLACES.c.place, counts.c.answered)
+            sa.select(INVITATIONS, PLACES.c.place, counts.c.answered)
             .join(
                 newest,
                 sa.and_(
-                    newest.c.rater == _INVITATIONS.c.rater,
-                    newest.c.edition == _INVITATIONS.c.edition,
+                    newest.c.rater == INVITATIONS.c.rater,
+                    newest.c.edition == INVITATIONS.c.edition,
                 ),
             )
-            .outerjoin(_PLACES, _PLACES.c.rater == _INVITATIONS.c.rater)
-            .outerjoin(counts, counts.c.rater == _INVITATIONS.c.rater)
-            .order_by(_INVITATIONS.c.rater)
+            .outerjoin(PLACES, PLACES.c.rater == INVITATIONS.c.rater)
+            .outerjoin(counts, counts.c.rater == INVITATIONS.c.rater)
+            .order_by(INVITATIONS.c.rater)
         )
         with self._explained(), self._engine.connect() as connection:
             return [
@@ -440,6 +396,11 @@ def _durable(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
     """Readers beside one writer, and a commit that has reached the disk when it returns."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _lost_a_race(error: SQLAlchemyError) -> bool:
+    words = str(error)
+    return any(sign in words for sign in ("already exists", "concurrently updated", "pg_type"))
 
 
 def _answer(row: sa.RowMapping) -> Answer:

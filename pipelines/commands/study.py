@@ -98,7 +98,7 @@ def new_command(
     """
     from evaluation.study.document import Mode
     from pipelines.engine import LocalEngine
-    from pipelines.study import StudyRequest, document_of, new_study
+    from pipelines.study_new import StudyRequest, document_of, new_study
 
     request = StudyRequest(
         folder=folder,
@@ -185,13 +185,15 @@ def serve_command(
     """
     from pipelines.study import serve
 
-    out = ConsoleProgress().out
-    out.print(f"serving {escape(str(folder))} at {escape(url)} (Ctrl-C ends; answers are kept)")
-    out.print(
-        f"  owner    {escape(url.rstrip('/'))}/owner, with the owner_token of "
-        f"{escape(str(folder / 'secrets.json'))}"
-    )
-    serve(folder, url, host=host, port=port, database=database)
+    def ready() -> None:
+        out = ConsoleProgress().out
+        out.print(f"serving {escape(str(folder))} at {escape(url)} (Ctrl-C ends; answers are kept)")
+        out.print(
+            f"  owner    {escape(url.rstrip('/'))}/owner, with the owner_token of "
+            f"{escape(str(folder / 'secrets.json'))}"
+        )
+
+    serve(folder, url, host=host, port=port, database=database, ready=ready)
 
 
 @app.command("report")

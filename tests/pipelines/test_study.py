@@ -19,7 +19,8 @@ from evaluation.variants import Variant
 from pipelines.engine import SerialEngine
 from pipelines.job import Silence
 from pipelines.settings import Home
-from pipelines.study import StudyRequest, check_address, invite, new_study, open_store
+from pipelines.study import check_address, invite, open_store
+from pipelines.study_new import StudyRequest, new_study
 from pipelines.study_runs import material_of
 from pipelines.study_videos import Source, common_size, encode, material_in
 from tests.pipelines.test_cli import tempo

@@ -26,7 +26,8 @@ from evaluation.study.document import Exclusion, load
 from evaluation.study.scales import APPENDIX_C
 from pipelines.engine import SerialEngine
 from pipelines.job import Silence
-from pipelines.study import StudyRequest, invite, new_study, report
+from pipelines.study import invite, report
+from pipelines.study_new import StudyRequest, new_study
 from pipelines.study_videos import material_in
 from tests.conftest import REPOSITORY
 from tests.pipelines.tiny_library import HEIGHT, WIDTH, shot

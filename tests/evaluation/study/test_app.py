@@ -238,6 +238,8 @@ def test_two_raters_may_share_a_browser_one_after_the_other(site: Site) -> None:
     first.say(0)
     second = Rater.__new__(Rater)
     second.site, second.client, second.link = site, first.client, site.link()
+    assert second.client.get(second.link).status_code == 200
+    assert first.task()["task"] == 1  # to look at somebody's link changes nothing
     second.token = second.begin()
     assert second.task()["task"] == 0
 

@@ -21,7 +21,13 @@ def url_of(server: int) -> str:
 
 
 def test_rules_hold_on_postgresql(server: int) -> None:
-    store, second = Store(url_of(server)), Store(url_of(server))
+    stores: list[Store] = []
+    starts = [threading.Thread(target=lambda: stores.append(Store(url_of(server)))) for _ in "12"]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join()
+    store, second = stores
     assert store.register(STUDY) == second.register(STUDY)
     rater, task = enrol(store, "a"), schedule(STUDY, 0)[0]
     store.add_play(rater, 0, 0, task.clips[0], 2.0)
