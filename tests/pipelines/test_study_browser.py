@@ -22,7 +22,8 @@ from scipy import stats
 
 from curation.video.encode import FilmWriter
 from curation.video.film import Film
-from evaluation.study.document import Exclusion, load
+from evaluation.study.design import schedule
+from evaluation.study.document import Exclusion, Mode, load
 from evaluation.study.scales import APPENDIX_C
 from pipelines.engine import SerialEngine
 from pipelines.job import Silence
@@ -97,13 +98,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
+    with served(folder) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     running = Server(folder, port)
     running.start()
-    yield running
-    running.kill()
+    try:
+        yield running
+    finally:
+        running.kill()
 
 
 def opinion(rater: int, prompt: str, task: int, dimension: str) -> int:
@@ -291,9 +300,43 @@ def the_owner_sees_them(browser: Browser, server: Server, folder: Path) -> None:
             )
 
 
+def test_pairs_are_seen_through_their_sides(browser: Browser, folder: Path) -> None:
+    """Somebody prefers the left side in motion, always; and ours in looks, which they cannot see.
+
+    What they answer follows from the sides as the server's database has them.
+    """
+    root = folder.parent
+    material = material_in({system: root / system for system in ("ours", "base")}, None)
+    made = new_study(
+        StudyRequest(root / "pairs", material, "Pairs", mode=Mode.PAIRWISE),
+        SerialEngine(),
+        Silence(),
+    )
+    tasks = schedule(made.study, 0)
+    with served(made.folder) as pairs:
+        (link,) = (one.link for one in invite(made.folder, pairs.base))
+        with person(browser, pairs, link) as page:
+            for number, task in enumerate(tasks):
+                wait_for_task(page, number)
+                watch(page)  # the space bar plays both
+                for name in NAMES:
+                    ours = "1" if task.systems[0] == "ours" else "3"
+                    page.keyboard.press("1" if name == "motion_quality" else ours)
+                page.keyboard.press("Enter")
+            wait_for_task(page, "finished")
+    results, _ = report(made.folder)
+    assert len(tasks) == ITEMS
+    shares = {one.outcome: one.difference.value for one in results.comparisons}
+    left = sum(task.systems[0] == "ours" for task in tasks)
+    assert shares["aesthetic_quality"] == 1
+    assert shares["motion_quality"] == left / ITEMS
+    assert results.left is not None
+    assert results.left.value == (ITEMS + 3 * left) / (4 * ITEMS)
+
+
 def test_a_video_cannot_be_skipped(browser: Browser, server: Server, folder: Path) -> None:
-    (link,) = (one.link for one in invite(folder, server.base))
-    with person(browser, server, link) as page:
+    (invited,) = invite(folder, server.base)
+    with person(browser, server, invited.link) as page:
         wait_for_task(page, 0)
         page.keyboard.press("Space")
         page.evaluate("document.querySelector('video').playbackRate = 8")
@@ -302,7 +345,8 @@ def test_a_video_cannot_be_skipped(browser: Browser, server: Server, folder: Pat
         page.reload()
         wait_for_task(page, 0)
     with contextlib.closing(sqlite3.connect(folder / "study.db")) as database:
-        (seconds,) = database.execute("select seconds from plays where rater = 'R004'").fetchone()
+        question = "select seconds from plays where rater = ?"
+        ((seconds,),) = database.execute(question, (invited.rater,)).fetchall()
     assert seconds >= FRAMES / 24 - 0.25
 
 
