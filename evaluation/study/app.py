@@ -17,6 +17,7 @@ from evaluation.study.pages import page
 from evaluation.study.session import Room
 
 _LOG = logging.getLogger(__name__)
+_STRANGE = "The request is not one that this page sends."
 _PROGRAMS = ("/api/", "/video/", "/static/")
 """What scripts and players ask for: they are answered in JSON."""
 
@@ -50,11 +51,12 @@ def _explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def misshapen(request: Request, _: RequestValidationError) -> Response:
-        return _words(request, 422, "The request is not one that this page sends.")
+        return _words(request, 422, _STRANGE)
 
     @app.exception_handler(HTTPException)
     def missing(request: Request, error: HTTPException) -> Response:
-        return _words(request, error.status_code, "There is no such page.")
+        words = "There is no such page." if error.status_code in (404, 405) else _STRANGE
+        return _words(request, error.status_code, words)
 
     @app.exception_handler(StudyError)
     def unreachable(request: Request, error: StudyError) -> Response:
