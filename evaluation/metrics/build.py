@@ -119,7 +119,7 @@ def plan_metrics(config: MetricsConfig, folder: Path) -> list[MetricPlan]:
         file = find_plugin_weights(setting, getattr(config, f"{setting}_weights"), folder)
         if file is not None:
             files[setting] = file
-    require_weights(files.values(), unnamed)
+    require_weights(files.values(), folder, unnamed)
     return [_plan(name, config, files) for name in config.chosen]
 
 

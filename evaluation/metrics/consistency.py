@@ -89,7 +89,7 @@ class _ConsistencyScoring:
         self._series.append(float(walk(features).mean()))
         self._starts.append(float(clip.start / self._fps))
         first = features[:1] if self._between is None else unit(self._between(clip.frames[:1]))
-        self._firsts.append(first[0])
+        self._firsts.append(first[0].copy())  # a view would keep the whole clip's features
 
     def finish(self) -> MetricResult:
         """The mean within clips, and what lies between them."""

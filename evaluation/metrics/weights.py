@@ -24,42 +24,40 @@ class Network:
 
     what: str
     files: tuple[str, ...]
-    """Names that a copy of them usually has."""
+    """Names that a copy of them has; the first is what the hub or `url` gives."""
     repository: str = ""
-    """On the Hugging Face hub, holding one of `hub_files`."""
-    hub_files: tuple[str, ...] = ()
+    """On the Hugging Face hub, holding `hub_file`."""
+    hub_file: str = ""
     url: str = ""
     """Where the first of `files` is published, where no hub holds it."""
     hash_prefix: str = ""
     """The first digits of the sha256 of what `url` gives."""
 
 
-_OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-
 NETWORKS = {
     "dino": Network(
         "DINO ViT-B/16",
-        ("dino_vitbase16_pretrain.pth", "vit_base_patch16_224.dino.safetensors"),
+        ("vit_base_patch16_224.dino.safetensors", "dino_vitbase16_pretrain.pth"),
         repository="timm/vit_base_patch16_224.dino",
-        hub_files=("model.safetensors",),
+        hub_file="model.safetensors",
     ),
     "dinov2": Network(
         "DINOv2 ViT-B/14",
-        ("dinov2_vitb14_pretrain.pth", "vit_base_patch14_dinov2.lvd142m.safetensors"),
+        ("vit_base_patch14_dinov2.lvd142m.safetensors", "dinov2_vitb14_pretrain.pth"),
         repository="timm/vit_base_patch14_dinov2.lvd142m",
-        hub_files=("model.safetensors",),
+        hub_file="model.safetensors",
     ),
     "clip_b32": Network(
         "CLIP ViT-B/32",
         ("vit_base_patch32_clip_224.openai.safetensors",),
         repository="timm/vit_base_patch32_clip_224.openai",
-        hub_files=_OPEN_CLIP_FILES,
+        hub_file="open_clip_model.safetensors",
     ),
     "clip_l14": Network(
         "CLIP ViT-L/14",
         ("vit_large_patch14_clip_224.openai.safetensors",),
         repository="timm/vit_large_patch14_clip_224.openai",
-        hub_files=_OPEN_CLIP_FILES,
+        hub_file="open_clip_model.safetensors",
     ),
     "laion_head": Network(
         "LAION's linear head",
@@ -85,7 +83,7 @@ def find_weights(setting: str, named: str, folder: Path, *, fetch: bool) -> Mode
         folder: where files are looked for that are named without a path, and put if fetched.
         fetch: download what is nowhere.
     """
-    network, used_by = NETWORKS[setting], f"metrics.{setting}"
+    network = NETWORKS[setting]
     names = (named,) if named else network.files
     path = next(filter(None, (local_file(name, folder) for name in names)), None)
     if path is None and not named:
@@ -93,8 +91,8 @@ def find_weights(setting: str, named: str, folder: Path, *, fetch: bool) -> Mode
     if path is None and not named and fetch:
         path = _fetched(network, folder)
     if path is not None:
-        return found(used_by, network.what, path)
-    return absent(used_by, network.what, _remedy(setting, named, folder))
+        return found(setting, network.what, path)
+    return absent(setting, network.what, _remedy(setting, named, folder))
 
 
 def find_plugin_weights(setting: str, named: str, folder: Path) -> ModelFile | None:
@@ -104,28 +102,38 @@ def find_plugin_weights(setting: str, named: str, folder: Path) -> ModelFile | N
     path, what = local_file(named, folder), f"weights for the plugin metrics.{setting}"
     if path is None:
         remedy = f"{named} is neither a file nor in {folder}"
-        return absent(f"metrics.{setting}_weights", what, remedy)
-    return found(f"metrics.{setting}_weights", what, path)
+        return absent(f"{setting}_weights", what, remedy)
+    return found(f"{setting}_weights", what, path)
 
 
-def require_weights(files: Iterable[ModelFile], unnamed: Sequence[str] = ()) -> None:
+def require_weights(files: Iterable[ModelFile], folder: Path, unnamed: Sequence[str] = ()) -> None:
     """Raise `MissingWeightsError` that names all that is absent, where it belongs, what to do.
 
     Args:
         files: that were looked for.
+        folder: where they belong.
         unnamed: settings of plugins that are needed and that the configuration does not name.
     """
-    missing = [f"{file.what} ({file.used_by}): {file.remedy}" for file in files if not file.path]
-    missing += [
-        f"{PLUGINS[setting]}: name an adapter with --set metrics.{setting}=package.module:Class "
-        "(docs/metrics.md shows it)"
-        for setting in unnamed
+    missing = [
+        f"{file.what} (metrics.{file.used_by}): {file.remedy}" for file in files if not file.path
     ]
+    adapters = [f"{PLUGINS[setting]} (metrics.{setting})" for setting in unnamed]
+    told = []
     if missing:
+        told.append(
+            f"weights are missing: {'; '.join(missing)}. Put them into {folder}, or name each with "
+            "--set metrics.SETTING=FILE, or allow downloads with --set metrics.fetch=true"
+        )
+    if adapters:
+        told.append(
+            f"plugins are missing: {'; '.join(adapters)}. Name an adapter for each with --set "
+            "metrics.SETTING=package.module:Class; docs/metrics.md shows them"
+        )
+    if told:
         raise MissingWeightsError(
-            f"weights or plugins are missing. {'; '.join(missing)}. Or leave metrics out with "
-            "--set metrics.dimensions=..., which gives no total; or judge by surrogates, which "
-            "need nothing: --set metrics.profile=proxy"
+            f"{'. '.join(told)}. Or leave metrics out with --set metrics.dimensions=..., which "
+            "gives no total; or judge by surrogates, which need nothing: --set "
+            "metrics.profile=proxy"
         )
 
 
@@ -147,8 +155,8 @@ def _cached(network: Network) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     if network.repository:
-        hits = (try_to_load_from_cache(network.repository, name) for name in network.hub_files)
-        return next((Path(hit) for hit in hits if isinstance(hit, str)), None)
+        hit = try_to_load_from_cache(network.repository, network.hub_file)
+        return Path(hit) if isinstance(hit, str) else None
     place = Path(torch.hub.get_dir()) / "checkpoints" / network.files[0]
     return place if place.is_file() else None
 
@@ -164,7 +172,7 @@ def _fetched(network: Network, folder: Path) -> Path:
 
     try:
         if network.repository:
-            return Path(hf_hub_download(network.repository, network.hub_files[0]))
+            return Path(hf_hub_download(network.repository, network.hub_file))
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / network.files[0]
         torch.hub.download_url_to_file(
@@ -182,10 +190,9 @@ def _remedy(setting: str, named: str, folder: Path) -> str:
     network = NETWORKS[setting]
     if named:
         return f"{named} is neither a file nor in {folder}"
-    source = network.url or (
-        f"{network.repository} on the Hugging Face hub ({' or '.join(network.hub_files)})"
-    )
+    if network.url:
+        return f"{network.files[0]} from {network.url}"
     return (
-        f"fetch it from {source} and put it into {folder} as {' or '.join(network.files)}, or name "
-        f"it with --set metrics.{setting}=FILE, or allow the download with --set metrics.fetch=true"
+        f"{network.files[0]}, which is {network.hub_file} of {network.repository} on the "
+        "Hugging Face hub"
     )

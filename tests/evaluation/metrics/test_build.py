@@ -138,10 +138,11 @@ def test_everything_that_lacks_is_named_at_once_with_its_place_and_remedy(tmp_pa
     with pytest.raises(MissingWeightsError) as error:
         plan_metrics(MetricsConfig(profile="dev", fetch=True), tmp_path)  # and nothing is fetched
     for word in (
-        "DINO ViT-B/16", "dino_vitbase16_pretrain.pth", "RAFT", "raft_large_C_T_V1-22a6c225.pth",
-        "CLIP ViT-L/14", "sa_0_4_vit_l_14_linear.pth", str(tmp_path), "--set metrics.raft=FILE",
-        "metrics.fetch=true", "metrics.profile=proxy", "AMT-S", "MUSIQ-SPAQ",
-        "metrics.dreamsim=package.module:Class", "DINOv2 ViT-B/14", "CLIP ViT-B/32",
+        "DINO ViT-B/16", "vit_base_patch16_224.dino.safetensors", "timm/vit_base_patch16_224.dino",
+        "RAFT", "raft_large_C_T_V1-22a6c225.pth", "CLIP ViT-L/14", "sa_0_4_vit_l_14_linear.pth",
+        "DINOv2 ViT-B/14", "CLIP ViT-B/32", "AMT-S", "MUSIQ-SPAQ", str(tmp_path), "metrics.raft",
+        "metrics.SETTING=FILE", "metrics.fetch=true", "metrics.dreamsim", "package.module:Class",
+        "metrics.profile=proxy",
     ):  # fmt: skip
         assert word in str(error.value)
     assert not any(tmp_path.iterdir())

@@ -1,5 +1,7 @@
 """Consistency against torch's cosines over whole videos, and against VBench's own numbers."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,20 @@ def test_features_that_overflow_are_an_error_and_not_a_score() -> None:
         metric = Consistency("any", "", lambda frames, b=broken: np.full((len(frames), 3), b))
         with pytest.raises(MetricError, match="not finite"):
             judged(metric, noise(4))
+
+
+def test_of_each_clip_one_features_vector_is_kept() -> None:
+    length, clips = 20_000, 20
+    wide = np.random.default_rng(0).normal(size=(10, length))
+    metric = Consistency("any", "", lambda frames: wide[: len(frames)].copy())
+    tracemalloc.start()
+    try:
+        judged(metric, noise(10 * clips), fps=5)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Three arrays of a clip's features at once while it is compared, and one vector per clip.
+    assert peak < 8 * length * (3 * 10 + 3 * clips)
 
 
 def test_a_single_frame_is_refused() -> None:

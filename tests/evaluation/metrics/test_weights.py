@@ -83,7 +83,7 @@ def test_a_named_file_that_is_not_there_is_never_replaced(tmp_path: Path, folder
     absent = find_weights("dino", "typo.pth", folder, fetch=True)
     assert absent.path is None
     with pytest.raises(MissingWeightsError, match=r"typo\.pth is neither a file nor in"):
-        require_weights([absent])
+        require_weights([absent], folder)
 
 
 def test_nothing_is_fetched_unless_asked_for(
