@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from evaluation.score import DIMENSIONS, total_score
+from evaluation.score import total_score
 
 F64 = npt.NDArray[np.float64]
 ByPrompt = Mapping[str, float]
@@ -149,25 +149,6 @@ class Draws:
         return Difference(
             self.estimate(gaps), sign_flip_p(np.array(list(gaps.values())), self._seed), self.level
         )
-
-    def total_difference(
-        self, first: Mapping[str, ByPrompt], second: Mapping[str, ByPrompt]
-    ) -> Difference:
-        """The difference of two totals, over the prompts that both have in every dimension.
-
-        Raises:
-            ValueError: not the six dimensions, or no prompt has them all in both.
-        """
-        shared = [
-            prompt
-            for prompt in self._prompts
-            if all(prompt in side[name] for side in (first, second) for name in DIMENSIONS)
-        ]
-        sides = [
-            {prompt: total_score({n: v[prompt] for n, v in side.items()}) for prompt in shared}
-            for side in (first, second)
-        ]
-        return self.difference(*sides)
 
     def _of_draws(self, mean: float, draws: F64, prompts: int) -> Estimate:
         tail = 50.0 * (1.0 - self.level)

@@ -39,7 +39,8 @@ def raft_flow(network: nn.Module, device: str) -> Flow:
         )
         found = network(before, after, num_flow_updates=_UPDATES)[-1]
         # The padding stays in, as in VBench: the threshold and the 5 % are of the padded picture.
-        return found.permute(0, 2, 3, 1).float().cpu().numpy()  # type: ignore[no-any-return]
+        flows: F32 = found.permute(0, 2, 3, 1).float().cpu().numpy()
+        return flows
 
     return flow
 

@@ -114,23 +114,6 @@ def test_the_sign_flip_test_is_exact() -> None:
     assert sign_flip_p(np.zeros(4)) == 1.0
 
 
-def test_a_difference_of_totals_is_taken_over_prompts_that_have_everything() -> None:
-    rng = np.random.default_rng(12)
-    sides = [
-        {name: named(np.clip(rng.normal(mean, 3, 20), 0, 100)) for name in DIMENSIONS}
-        for mean in (60, 64)
-    ]
-    del sides[1]["dynamic_degree"]["p000"]
-    found = drawn(20).total_difference(*sides)
-    assert found.estimate.prompts == 19
-    assert found.resolved
-    totals = [
-        np.mean([total_score({n: v[f"p{k:03d}"] for n, v in s.items()}) for k in range(1, 20)])
-        for s in sides
-    ]
-    assert found.estimate.mean == pytest.approx(totals[1] - totals[0])
-
-
 def test_the_same_numbers_give_the_same_intervals() -> None:
     values = named(np.random.default_rng(1).normal(50, 5, 25))
     assert drawn(25).estimate(values) == drawn(25).estimate(values)

@@ -1,9 +1,10 @@
 """Classical optical flow, and frames foretold by it: in place of RAFT and of AMT-S.
 
-DIS (Kroeger et al. 2016), OpenCV's, on pictures brought down to a short side of 256. Its preset
-``fast`` finds what ``medium`` finds, at a fifth of the cost. It follows
-textured motion of moderate speed; flat areas stand still in it, and fast motion is lost, so the
-surrogate of dynamic degree undercounts and that of smoothness punishes speed.
+DIS (Kroeger et al. 2016), OpenCV's, on pictures brought to a short side of 256: small ones are
+enlarged, since OpenCV's DIS crashes on pictures with too few patches. Its preset ``fast`` finds
+what ``medium`` finds, at a fifth of the cost. It follows textured motion of moderate speed; flat
+areas stand still in it, and fast motion is lost, so the surrogate of dynamic degree undercounts and
+that of smoothness punishes speed.
 """
 
 import cv2
@@ -58,13 +59,11 @@ def _flow(dis: cv2.DISOpticalFlow, first: U8, second: U8) -> F32:
 
 
 def _scale(frame: U8) -> float:
-    short = int(min(frame.shape[:2]))
-    return min(1.0, SHORT_SIDE / short)
+    return SHORT_SIDE / int(min(frame.shape[:2]))
 
 
 def _grey(frame: U8, scale: float) -> U8:
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-    if scale == 1.0:
-        return grey.astype(np.uint8, copy=False)
     size = round(frame.shape[1] * scale), round(frame.shape[0] * scale)
-    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    how = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
+    return cv2.resize(grey, size, interpolation=how).astype(np.uint8, copy=False)

@@ -68,6 +68,15 @@ def test_what_moves_is_dynamic(metrics: dict[str, Metric]) -> None:
     assert found.details["speed"] == pytest.approx(3 * 1.5 * 2, rel=0.15)
 
 
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (18, 240), (240, 18), (48, 80)])
+def test_small_and_narrow_pictures_are_judged_too(
+    metrics: dict[str, Metric], height: int, width: int
+) -> None:
+    for name, metric in metrics.items():
+        found = judged(metric, pan(7, 1.0, height, width), fps=3)
+        assert 0.0 <= found.value <= 1.0 + 1e-12, name
+
+
 @pytest.mark.parametrize("height", [96, 512])
 def test_flow_is_told_in_the_frames_own_pixels(height: int) -> None:
     frames = pan(2, 6.0 * height / 96, height, height * 3 // 2)
