@@ -28,11 +28,12 @@ else
 	.venv/bin/tempo curate "$(HOME_DIR)/demo-library/manifest.csv" --recipe curate_offline --home "$(HOME_DIR)" --dataset demo --workers $(WORKERS)
 endif
 
-deploy: $(VENV)  ## register all flows with the Prefect server at $$PREFECT_API_URL; FILMS=DIR curates it nightly
-	.venv/bin/python -m flows.deployments $(if $(FILMS),--films "$(FILMS)")
+deploy: $(VENV)  ## register all flows at PREFECT_API_URL; FILMS=DIR curates, RETRAIN=RECIPE retrains nightly
+	.venv/bin/python -m flows.deployments --films "$(FILMS)" --retrain "$(RETRAIN)"
 
 up-local: $(VENV)  ## start PostgreSQL, a Prefect server and a worker on this machine, without Docker
-	.venv/bin/python -m flows.stack up --folder "$(STACK)" --home "$(HOME_DIR)" --port $(PREFECT_PORT) --postgres-port $(POSTGRES_PORT)
+	.venv/bin/python -m flows.stack up --folder "$(STACK)" --home "$(HOME_DIR)" --port $(PREFECT_PORT) --postgres-port $(POSTGRES_PORT) \
+		--films "$(FILMS)" --retrain "$(RETRAIN)"
 
 down-local: $(VENV)  ## end them; what they hold is kept
 	.venv/bin/python -m flows.stack down --folder "$(STACK)"

@@ -1,4 +1,7 @@
-"""What a curation leaves in Prefect for people to look at: pure tables, and their publishing."""
+"""What a curation leaves in Prefect for people to look at: tables, and their publishing.
+
+Small on purpose: Prefect keeps artifacts in its database. The full record is where they point to.
+"""
 
 import json
 from pathlib import Path

@@ -125,7 +125,9 @@ class _Desk(Generic[ItemT, ValueT]):
             yield _plain(outcome)
         batch.waiting -= 1
         if not batch.waiting:
-            self.open -= not batch.held
+            if not batch.held:
+                self.open -= 1
+                del self._batches[number // self._size]
             batch.news.put(self._told(batch) if batch.held else None)
 
     def next_attempt(
@@ -143,6 +145,7 @@ class _Desk(Generic[ItemT, ValueT]):
             held, batch.held = batch.held, []
             if not again:
                 self.open -= 1
+                del self._batches[held[0].item[0] // self._size]
                 return [], [_plain(failure) for failure in held]
             batch.attempt += 1
             batch.waiting = len(held)

@@ -21,9 +21,14 @@ from flows.naming import name_of
 from flows.progress import FlowProgress
 from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass
 from flows.running import begin
-from pipelines.commands.options import HomeOption, SetOption, WorkersOption
+from pipelines.commands.options import (
+    EngineOption,
+    HomeOption,
+    SetOption,
+    WorkersOption,
+    engine_named,
+)
 from pipelines.curate import CurateRequest, curate
-from pipelines.engine import LocalEngine
 from pipelines.inputs import list_films, repeatable
 from pipelines.recipes.curation import curation_recipe
 from pipelines.settings import home_at, with_overrides
@@ -40,6 +45,7 @@ def curate_videos(
     set: list[str] | None = None,  # noqa: A002 - named as the command's option is
     home: str | None = None,
     workers: Annotated[int, Field(ge=1)] = 2,
+    engine: str = "local",
     retry: bool = False,
 ) -> str:
     """Curate films into the next version of a dataset.
@@ -54,13 +60,14 @@ def curate_videos(
         set: Fields of the recipe to override, such as select.motion.min=0.01
         home: Where everything is kept, on the worker; default $TEMPO_HOME or ./tempo-home.
         workers: Processes that work at the same time.
+        engine: Where they work: local, or ray or ray://HOST:PORT for a cluster.
         retry: Also try films again whose quarantine is permanent.
 
     Returns:
         ``NAME@VERSION``.
     """
     begin()
-    summary = _curated(paths, dataset, recipe, set or [], home, workers, retry)
+    summary = _curated(paths, dataset, recipe, set or [], home, engine, workers, retry)
     assert summary.dataset is not None
     show_curation(summary)
     if summary.dataset.fresh:
@@ -85,14 +92,15 @@ def _curated(
     recipe: str,
     overrides: list[str],
     home: str | None,
+    engine: str,
     workers: int,
     retry: bool,
 ) -> Summary:
     config = with_overrides(curation_recipe(recipe), overrides)
     request = CurateRequest(list_films(paths), dataset, config, retry, repeatable(paths))
-    engine = TaskEngine(LocalEngine(workers), name_of)
+    watched = TaskEngine(engine_named(engine, workers), name_of)
     with FlowProgress() as progress:
-        return curate(request, home_at(Path(home) if home else None), engine, progress)
+        return curate(request, home_at(Path(home) if home else None), watched, progress)
 
 
 def main(
@@ -103,16 +111,15 @@ def main(
     ),
     home: HomeOption = None,
     workers: WorkersOption = 2,
+    engine: EngineOption = "local",
     overrides: SetOption = None,
 ) -> None:
     """Run the flow curate-videos here, without a deployment.
 
     Example: python -m flows.curate films/ --dataset nature
     """
-    reference = curate_videos(
-        paths, dataset, recipe, overrides, str(home) if home else None, workers
-    )
-    typer.echo(reference)
+    where = str(home) if home else None
+    typer.echo(curate_videos(paths, dataset, recipe, overrides, where, workers, engine))
 
 
 if __name__ == "__main__":

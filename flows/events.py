@@ -4,9 +4,11 @@ A run that is repeated emits the same event with the same id, and Prefect keeps 
 """
 
 import uuid
+from collections.abc import Sequence
 
 from prefect.events import emit_event
 
+from curation.records import CheckpointRow, EvaluationRow
 from pipelines.summary import DatasetSummary
 
 DATASET_PUBLISHED = "curation.dataset.published"
@@ -34,4 +36,46 @@ def dataset_published(dataset: DatasetSummary, publish_id: str) -> None:
             "folder": dataset.folder,
         },
         id=uuid.uuid5(_OURS, publish_id),
+    )
+
+
+def checkpoint_written(row: CheckpointRow) -> None:
+    """A training run has a complete checkpoint."""
+    emit_event(
+        CHECKPOINT_WRITTEN,
+        resource={
+            "prefect.resource.id": f"tempo.training.{row.training}",
+            "prefect.resource.name": row.training,
+            "tempo.training.step": str(row.step),
+        },
+        payload={
+            "training": row.training,
+            "step": row.step,
+            "dataset": f"{row.dataset}@{row.version}",
+            "val_loss": row.val_loss,
+            "checkpoint": row.uri,
+            "checkpoint_id": row.checkpoint_id,
+        },
+        id=uuid.uuid5(_OURS, row.checkpoint_id),
+    )
+
+
+def evaluation_finished(rows: Sequence[EvaluationRow]) -> None:
+    """A checkpoint was judged: its rows, one for each schedule and length."""
+    first = rows[0]
+    emit_event(
+        EVALUATION_FINISHED,
+        resource={
+            "prefect.resource.id": f"tempo.evaluation.{first.evaluation_id}",
+            "prefect.resource.name": first.evaluation_id,
+        },
+        payload={
+            "evaluation": first.evaluation_id,
+            "checkpoint": first.checkpoint,
+            "checkpoint_id": first.checkpoint_id,
+            "suite": first.suite,
+            "profile": first.profile,
+            "totals": {f"{row.schedule}, {row.frames} frames": row.total for row in rows},
+        },
+        id=uuid.uuid5(_OURS, first.evaluation_id),
     )

@@ -7,6 +7,7 @@ or gone must not hold up a job, so what it misses is not told again.
 import contextvars
 import logging
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -16,15 +17,21 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 
+from curation.errors import CurationError
 from pipelines.summary import Summary
 
 _SECONDS = 3.0
 
 
 class FlowProgress:
-    """A job's `Progress` within a flow run; use it as a context manager."""
+    """A job's `Progress` within a flow run; use it as a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        watch: called every few seconds from another thread, and once when the job is over.
+    """
+
+    def __init__(self, watch: Callable[[], None] | None = None) -> None:
+        self._watch = watch
         self._log: logging.Logger | logging.LoggerAdapter[logging.Logger] = get_run_logger()
         self._stage = ""
         self._done = self._total = 0
@@ -43,6 +50,7 @@ class FlowProgress:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        self._look()
 
     def stage(self, name: str, total: int) -> None:
         """A stage begins."""
@@ -68,9 +76,18 @@ class FlowProgress:
             summary.refined.kept.hours,
         )
 
+    def _look(self) -> None:
+        if self._watch is None:
+            return
+        try:
+            self._watch()
+        except CurationError as error:  # the catalog is away; the job itself will say so
+            self._log.warning("%s", error)
+
     def _tell(self) -> None:
         told, artifact = "", None
         while not self._over.wait(_SECONDS):
+            self._look()
             words = f"{self._stage}: {self._done} of {self._total}"
             if words == told or not self._stage:
                 continue

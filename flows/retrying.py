@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from curation.errors import FULL_OR_READ_ONLY, EndpointAwayError, FilmError
 from pipelines.engine import Failed
+from training.errors import RankError
 
 ITEM_RETRIES = 2
 ITEM_DELAYS = exponential_backoff(backoff_factor=5)
@@ -50,6 +51,8 @@ def error_can_pass(error: BaseException) -> bool:
 def _passes(error: BaseException) -> bool:
     if isinstance(error, FilmError):
         return error.transient
+    if isinstance(error, RankError):
+        return error.lost
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or type(error).__name__ == "OperationalError"
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):

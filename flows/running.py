@@ -11,6 +11,8 @@ from prefect.runtime import flow_run
 
 from pipelines.worker import die_with
 
+WORKER_PID = "TEMPO_WORKER_PID"
+"""Environment variable: the process id of the worker, set by `flows.worker`."""
 MAX_STARTS = 5
 """Crashed runs are scheduled again (`flows.deployments`) until they were started so often."""
 
@@ -20,14 +22,14 @@ class FelledTooOftenError(RuntimeError):
 
 
 def begin() -> None:
-    """Tie this process to the worker that started it, if one has.
+    """Tie this process to the worker that started it, if one has; ends it where that one is gone.
 
     Raises:
         FelledTooOftenError: it was started `MAX_STARTS` times and never came to its end.
     """
     if "PREFECT__FLOW_RUN_ID" not in os.environ:
         return
-    die_with(os.getppid())
+    die_with(int(os.environ.get(WORKER_PID, os.getppid())))
     starts = flow_run.run_count
     if starts > MAX_STARTS:
         raise FelledTooOftenError(

@@ -27,7 +27,7 @@ import typer
 from sqlalchemy import URL, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from flows.deployments import POOL
+from flows.deployments import SILENCE_SECONDS, FilmsOption, RetrainOption, SilenceOption
 
 USER, PREFECT_DATABASE, CATALOG_DATABASE = "tempo", "prefect", "tempo"
 _PATIENCE = 120.0
@@ -47,6 +47,8 @@ CLIENT_ENVIRONMENT = {
     # A server that restarts is waited for: about four minutes.
     "PREFECT_CLIENT_MAX_RETRIES": "8",
     "PREFECT_WORKER_QUERY_SECONDS": "5",
+    # The least that Prefect takes: how soon a lost run is missed depends on it.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
 }
 """Of the worker and its flow runs, here and in compose."""
 
@@ -54,11 +56,6 @@ CLIENT_ENVIRONMENT = {
 def server_command(host: str, port: int) -> list[str]:
     """The Prefect server, without the program that runs Prefect."""
     return ["server", "start", "--host", host, "--port", str(port)]
-
-
-def worker_command(name: str) -> list[str]:
-    """A worker of the pool, without the program that runs Prefect."""
-    return ["worker", "start", "--pool", POOL, "--type", "process", "--name", name]
 
 
 class StackError(RuntimeError):
@@ -118,19 +115,22 @@ class Stack:
         }
 
 
-def up(stack: Stack) -> None:
+def up(stack: Stack, deployments: list[str]) -> None:
     """Start what does not run yet, in order, each when the one before it answers.
+
+    Args:
+        stack: where.
+        deployments: options of `flows.deployments`, which runs whenever the server was started.
 
     Raises:
         StackError: a service does not come up; its log is named.
     """
     stack.folder.mkdir(parents=True, exist_ok=True)
     start_postgres(stack)
-    start_server(stack)
     _write_environment(stack)
-    _run_to_its_end(
-        [sys.executable, "-m", "flows.deployments"], stack, "deploy", stack.environment()
-    )
+    if start_server(stack):
+        deploy = [sys.executable, "-m", "flows.deployments", *deployments]
+        _run_to_its_end(deploy, stack, "deploy", stack.environment())
     start_worker(stack)
 
 
@@ -145,7 +145,7 @@ def start_postgres(stack: Stack) -> None:
     if running(stack.folder, "postgres"):
         return
     programs, user = _postgres_programs(), _postgres_user()
-    if not (stack.postgres / "PG_VERSION").exists():
+    if not (stack.postgres / "data").exists():
         _make_cluster(stack, programs, user)
     _refuse_if_taken(stack.postgres_port, "postgres")
     _start(
@@ -162,10 +162,10 @@ def start_postgres(stack: Stack) -> None:
     _wait(stack.folder, "postgres", lambda: _make_databases(stack))
 
 
-def start_server(stack: Stack) -> None:
-    """The Prefect server on that PostgreSQL."""
+def start_server(stack: Stack) -> bool:
+    """The Prefect server on that PostgreSQL; whether it had to be started."""
     if running(stack.folder, "server"):
-        return
+        return False
     _refuse_if_taken(stack.port, "server")
     database = stack.address("postgresql+asyncpg", PREFECT_DATABASE)
     environment = SERVER_ENVIRONMENT | {
@@ -175,13 +175,14 @@ def start_server(stack: Stack) -> None:
     command = [sys.executable, "-m", "prefect", *server_command(_LOCAL, stack.port)]
     _start(stack, "server", command, environment)
     _wait(stack.folder, "server", lambda: _answers(f"{stack.api}/health"))
+    return True
 
 
 def start_worker(stack: Stack) -> None:
     """A worker that runs what is deployed."""
     if running(stack.folder, "worker"):
         return
-    command = [sys.executable, "-m", "prefect", *worker_command("local")]
+    command = [sys.executable, "-m", "flows.worker", "--name", "local"]
     _start(stack, "worker", command, stack.environment())
 
 
@@ -294,7 +295,9 @@ def _postgres_user() -> str | None:
 def _make_cluster(stack: Stack, programs: Path, user: str | None) -> None:
     """An empty cluster with one user, whose password is asked for by every connection."""
     stack.postgres.mkdir(mode=0o700, exist_ok=True)
-    words = stack.postgres / "password"
+    partial, words = stack.postgres / "data.partial", stack.postgres / "password"
+    if partial.exists():  # of a start that was interrupted
+        shutil.rmtree(partial)
     words.write_text(stack.password, encoding="utf-8")
     if user:
         _refuse_if_closed(stack.postgres.parent, user)
@@ -304,7 +307,7 @@ def _make_cluster(stack: Stack, programs: Path, user: str | None) -> None:
     with log.open("ab") as opened:
         done = subprocess.run(  # noqa: S603 - PostgreSQL's own program
             [
-                *(programs / "initdb", "--pgdata", stack.postgres / "data"),
+                *(programs / "initdb", "--pgdata", partial),
                 *("--auth", "scram-sha-256", "--username", USER, "--pwfile", words),
             ],
             check=False,
@@ -316,7 +319,7 @@ def _make_cluster(stack: Stack, programs: Path, user: str | None) -> None:
     words.unlink()
     if done.returncode:
         raise StackError(f"PostgreSQL's files could not be made; see {log}")
-    (stack.postgres / "PG_VERSION").touch()
+    partial.rename(stack.postgres / "data")
 
 
 def _refuse_if_closed(folder: Path, user: str) -> None:
@@ -361,13 +364,16 @@ def up_command(
     home: Annotated[Path, typer.Option(help="The home of the worker's runs.")] = Path("tempo-home"),
     port: Annotated[int, typer.Option(help="Of the Prefect server.")] = 4200,
     postgres_port: Annotated[int, typer.Option(help="Of PostgreSQL.")] = 5433,
+    films: FilmsOption = "",
+    retrain: RetrainOption = "",
+    silence: SilenceOption = SILENCE_SECONDS,
 ) -> None:
     """Start PostgreSQL, the Prefect server and a worker, and register the deployments.
 
     Example: python -m flows.stack up --folder stack --home tempo-home
     """
     stack = Stack(folder.absolute(), home.absolute(), port, postgres_port)
-    up(stack)
+    up(stack, ["--films", films, "--retrain", retrain, "--silence", str(silence)])
     typer.echo(f"Prefect   http://{_LOCAL}:{port}")
     typer.echo(f"logs      {stack.folder}/*.log")
     typer.echo(f"use it    . {stack.folder / 'environment'}")

@@ -13,6 +13,7 @@ from pipelines.commands import (
     generate,
     plan,
     report,
+    retrain,
     study,
     suite,
     train,
@@ -38,6 +39,7 @@ app.command("verify")(verify.verify_command)
 app.command("train")(train.train_command)
 app.command("export")(train.export_command)
 app.command("replay")(train.replay_command)
+app.command("retrain")(retrain.retrain_command)
 app.command("plan")(plan.plan_command)
 app.command("generate")(generate.generate_command)
 app.add_typer(study.app, name="study")

@@ -216,7 +216,8 @@ def _first_of(failures: list[Failure], size: int, folder: Path) -> RankError:
         return RankError(f"rank {first.rank} of {size}: {first.message}")
     return RankError(
         f"rank {first.rank} of {size} failed first: {first.message}; its log is "
-        f"{log_of(folder, first.rank)}"
+        f"{log_of(folder, first.rank)}",
+        lost=first.killed,
     )
 
 

@@ -52,4 +52,12 @@ class DivergedError(TrainingError):
 
 
 class RankError(TrainingError):
-    """A rank has failed; the others were ended."""
+    """A rank has failed; the others were ended.
+
+    Attributes:
+        lost: it was ended by a signal, and the same may go well another time.
+    """
+
+    def __init__(self, message: str, *, lost: bool = False) -> None:
+        super().__init__(message)
+        self.lost = lost

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from curation.errors import CatalogError, CurationError, EndpointAwayError, FilmError
 from flows.retrying import error_can_pass, item_can_pass
 from pipelines.engine import Failed
+from training.errors import RankError
 
 
 def caused_by(cause: BaseException) -> CatalogError:
@@ -25,6 +26,7 @@ def caused_by(cause: BaseException) -> CatalogError:
         httpx.ConnectError("refused"),
         EndpointAwayError("20 clips in a row got no answer"),
         FilmError("io_error", "stale handle", transient=True),
+        RankError("rank 1 of 8 failed first: it was ended by SIGKILL", lost=True),
         caused_by(OperationalError("INSERT", {}, Exception("server closed the connection"))),
     ],
 )
@@ -37,6 +39,7 @@ def test_what_may_pass(error: Exception) -> None:
     [
         ValueError("no recipe 'nosuch'"),
         FilmError("no_video_stream", "sound only"),
+        RankError("rank 0 of 8 failed first: it exited with status 1"),
         CurationError("none of 5 clips is kept"),
         FileNotFoundError(errno.ENOENT, "No such file"),
         PermissionError(errno.EACCES, "Permission denied"),

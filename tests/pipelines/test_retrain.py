@@ -1,0 +1,171 @@
+"""Retraining on a catalog: what is decided, done, recorded, and decided the next time.
+
+Training and evaluation are stood in for by functions that write the rows which those jobs write:
+that is the seam by which a flow puts its own in, and the jobs have tests of their own.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from curation.catalog.datasets import publish_dataset
+from curation.catalog.store import Catalog
+from curation.records import CheckpointRow, EvaluationRow, PromotionRow, RunRow
+from pipelines.evaluate_config import EvaluateRequest
+from pipelines.recipes.retraining import retrain_debug_cpu
+from pipelines.retrain import RetrainError, RetrainRequest, explain, retrain
+from pipelines.settings import Home, with_overrides
+from pipelines.train import TrainRequest, checkpoint_id
+from tests.curation.rows_for_catalog import plain, publication
+
+MEASURE = "proxy_imaging_quality"
+
+
+class Jobs:
+    """Writes the rows of training and evaluation; remembers what it was asked."""
+
+    def __init__(self, home: Home, hours: float) -> None:
+        self.home, self.hours = home, hours
+        self.trained: list[TrainRequest] = []
+        self.level: dict[str, float] = {}
+        """Training -> what its videos are judged to be worth."""
+        self.complete = True
+
+    def train(self, request: TrainRequest) -> Any:
+        self.trained.append(request)
+        name, _, version = request.dataset.partition("@")
+        folder = self.home.checkpoints / request.training / "step-00000006"
+        uri = folder.relative_to(self.home.root).as_posix()
+        made = plain(
+            CheckpointRow,
+            checkpoint_id=checkpoint_id(request.training, 6),
+            step=6,
+            uri=uri,
+            training=request.training,
+            generator_uri=f"{uri}/generator",
+            dataset=name,
+            version=int(version),
+            dataset_seconds=self.hours * 3600,
+        )
+        with Catalog.open(self.home.catalog()) as catalog:
+            catalog.append("checkpoints", [made])
+        return SimpleNamespace(training=request.training, steps=6, checkpoint=folder)
+
+    def evaluate(self, request: EvaluateRequest) -> Any:
+        training = request.checkpoint.parent.name
+        metrics = {MEASURE: {"mean": self.level[training], "low": 0.0, "high": 100.0}}
+        done = plain(
+            EvaluationRow,
+            evaluation_id=f"{training} by {request.suite}",
+            schedule="s",
+            frames=97,
+            suite_sha256=str(request.suite),
+            profile="proxy",
+            metrics=json.dumps(metrics),
+        )
+        with Catalog.open(self.home.catalog()) as catalog:
+            catalog.append("evaluations", [done])
+        failures = () if self.complete else ("a video",)
+        evaluation = SimpleNamespace(id=done.evaluation_id, failures=failures)
+        return SimpleNamespace(complete=self.complete, evaluation=evaluation, page=Path("page"))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def publish(home: Home, publish_id: str, hours: float) -> None:
+    """A version whose training side has so many hours."""
+    version, samples, shards = publication("films", publish_id)
+    shards = [
+        dataclasses.replace(shard, split="train", seconds=hours * 3600 / len(shards))
+        for shard in shards
+    ]
+    with Catalog.open(home.catalog()) as catalog:
+        publish_dataset(catalog, version, samples, shards)
+
+
+def asked(*overrides: str) -> RetrainRequest:
+    config = with_overrides(retrain_debug_cpu(), ["min_new_hours=1", *overrides])
+    return RetrainRequest(config, "base", "films")
+
+
+def rows(home: Home, kind: type[Any]) -> list[Any]:
+    with Catalog.open(home.catalog()) as catalog:
+        return catalog.rows(kind)
+
+
+def test_first_enough_better_worse(home: Home) -> None:
+    jobs = Jobs(home, 2.0)
+    assert "curate it first" in explain(asked(), home).decision.reason
+    publish(home, "p1", 2.0)
+    jobs.level["base-films-1"] = 50.0
+    first = retrain(asked(), home, jobs.train, jobs.evaluate)
+    assert first.verdict
+    assert first.verdict.promote
+    assert first.generator == home.checkpoints / "base-films-1" / "step-00000006" / "generator"
+    assert jobs.trained[0].config.network.init.kind == "random"
+    # The same again: nothing is new.
+    again = retrain(asked(), home, jobs.train, jobs.evaluate)
+    assert not again.decision.train
+    assert len(jobs.trained) == 1
+    # A little more is not enough, and enough is trained on from the checkpoint that serves.
+    publish(home, "p2", 2.5)
+    assert "0.500 new hours since films@1" in explain(asked(), home).decision.reason
+    publish(home, "p3", 3.0)
+    jobs.hours, jobs.level["base-films-3"] = 3.0, 49.0
+    worse = retrain(asked(), home, jobs.train, jobs.evaluate)
+    init = jobs.trained[1].config.network.init
+    assert (init.kind, init.source) == (
+        "checkpoint",
+        str(home.checkpoints / "base-films-1" / "step-00000006"),
+    )
+    assert worse.verdict
+    assert worse.verdict.reason == f"{MEASURE} changes by -1.00, where +0 is asked for"
+    assert worse.serving == first.serving
+    # It is not trained again, and the next version counts from the one that serves still.
+    assert "judged already and kept" in explain(asked(), home).decision.reason
+    publish(home, "p4", 3.1)
+    jobs.hours, jobs.level["base-films-4"] = 3.1, 51.0
+    better = retrain(asked(), home, jobs.train, jobs.evaluate)
+    assert better.serving == checkpoint_id("base-films-4", 6)
+    decisions = sorted(rows(home, PromotionRow), key=lambda found: found.decided_at)
+    assert [(found.decision, found.incumbent) for found in decisions] == [
+        ("promoted", None),
+        ("kept", first.serving),
+        ("promoted", first.serving),
+    ]
+    assert json.loads(decisions[2].numbers)[MEASURE] == {
+        "candidate": 51.0,
+        "serving": 50.0,
+        "gain": 1.0,
+    }
+    assert {found.status for found in rows(home, RunRow)} == {"ok"}
+
+
+def test_an_incomplete_evaluation_decides_nothing(home: Home) -> None:
+    publish(home, "p1", 2.0)
+    jobs = Jobs(home, 2.0)
+    jobs.level["base-films-1"], jobs.complete = 50.0, False
+    with pytest.raises(RetrainError, match="incomplete"):
+        retrain(asked(), home, jobs.train, jobs.evaluate)
+    assert not rows(home, PromotionRow)
+    assert [found.status for found in rows(home, RunRow)] == ["failed"]
+    jobs.complete = True
+    assert retrain(asked(), home, jobs.train, jobs.evaluate).serving
+
+
+def test_explaining_writes_nothing(home: Home) -> None:
+    publish(home, "p1", 2.0)
+    assert explain(asked(), home).decision.train
+    assert not rows(home, RunRow)
+
+
+def test_what_could_not_be_judged_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match=r"train\.checkpoint\.generator = false"):
+        asked("train.checkpoint.generator=false")
