@@ -5,6 +5,7 @@ is found before the first video is encoded.
 """
 
 import dataclasses
+import math
 import os
 import secrets
 import shutil
@@ -17,6 +18,7 @@ import pydantic
 from curation.errors import CurationError
 from evaluation.study.credentials import make_credentials
 from evaluation.study.document import (
+    SIGNIFICANT,
     VIDEOS,
     Clip,
     Container,
@@ -256,6 +258,13 @@ def _warnings(study: Study) -> list[str]:
         found.append(
             f"videos of {len(uneven)} items (such as {uneven[0]}) differ in length, which tells "
             "systems apart: trim them with --frames"
+        )
+    tests = len(study.pairs) * (len(study.dimensions) + 1)
+    least = math.ceil(math.log2(tests / SIGNIFICANT)) + 1 if tests else 0
+    if len(study.items) < least:
+        found.append(
+            f"{len(study.items)} items cannot tell systems apart, whatever raters say: "
+            f"{tests} tests with Holm's correction need {least} items or more; see also --reference"
         )
     if not study.gold:
         found.append("no gold: raters who do not look cannot be told; see --frozen-gold")

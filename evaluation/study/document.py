@@ -23,6 +23,8 @@ import pydantic
 from evaluation.study.scales import APPENDIX_C, HIGHEST, LOWEST, Dimension
 
 SCHEMA_VERSION = 1
+SIGNIFICANT = 0.05
+"""Two systems are told apart when the corrected p is below."""
 VIDEOS = "videos"
 _CLIP_ID = re.compile(r"[0-9a-f]{16}")
 _FORBID = pydantic.ConfigDict(extra="forbid")

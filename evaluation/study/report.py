@@ -92,6 +92,13 @@ def signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.2f}".replace("-", "−")
 
 
+def between(estimate: Interval) -> str:
+    """The ends of an interval, or nothing."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{shown(estimate.low)} to {shown(estimate.high)}"
+
+
 def percent(value: float | None) -> str:
     """A share."""
     return "–" if value is None else f"{value:.0%}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from evaluation.study import statistics
 from evaluation.study.design import Kind, schedule
-from evaluation.study.document import Mode, Study, fingerprint
+from evaluation.study.document import SIGNIFICANT, Mode, Study, fingerprint
 from evaluation.study.exclusion import Conduct, conduct, oriented, repeated
 from evaluation.study.paper import TABLE_2, Printed
 from evaluation.study.statistics import F64, Interval, Table
@@ -21,7 +21,6 @@ from evaluation.study.storage import Answer, Store
 
 TOTAL = "total"
 SCHEMA_VERSION = 1
-SIGNIFICANT = 0.05
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

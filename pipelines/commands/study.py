@@ -254,7 +254,7 @@ def _systems(options: list[str]) -> dict[str, Path]:
 
 
 def _print_results(out: "Console", results: "Results") -> None:
-    from evaluation.study.report import shown
+    from evaluation.study.report import between, p_value, shown
     from evaluation.study.results import TOTAL
 
     out.print(
@@ -267,12 +267,12 @@ def _print_results(out: "Console", results: "Results") -> None:
         if rater.excluded:
             out.print(f"  [yellow]{rater.rater} excluded: {escape('; '.join(rater.excluded))}[/]")
     table = Table(box=None, pad_edge=False)
-    for heading in ("first", "second", "difference", "95 %", "p (Holm)"):
+    for heading in ("first", "second", "total, difference", "95 %", "p (Holm)"):
         table.add_column(heading)
     for one in results.comparisons:
         if one.outcome == TOTAL:
-            ends = f"{shown(one.difference.low)} to {shown(one.difference.high)}"
-            cells = (one.first, one.second, shown(one.difference.value), ends, f"{one.p_holm:.3f}")
+            ends = between(one.difference)
+            cells = (one.first, one.second, shown(one.difference.value), ends, p_value(one.p_holm))
             table.add_row(*map(escape, cells))
     if results.scores:
         _print_scores(out, results)
@@ -280,18 +280,21 @@ def _print_results(out: "Console", results: "Results") -> None:
 
 
 def _print_scores(out: "Console", results: "Results") -> None:
-    from evaluation.study.report import shown
+    from evaluation.study.report import between, shown
     from evaluation.study.results import TOTAL
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("model", TOTAL, *results.dimensions):
-        table.add_column(heading)
+    table.add_column("model", no_wrap=True)
+    table.add_column(TOTAL)
+    table.add_column("95 %", no_wrap=True)
+    for title in results.dimensions.values():
+        table.add_column(escape(title.split()[0].lower()))
     for system in results.systems:
-        scores = [results.score(system, outcome).score for outcome in (TOTAL, *results.dimensions)]
-        cells = [f"{shown(s.value)} ({shown(s.low)} to {shown(s.high)})" for s in scores]
-        table.add_row(escape(system), *cells)
+        total = results.score(system, TOTAL).score
+        cells = [shown(results.score(system, name).score.value) for name in results.dimensions]
+        table.add_row(escape(system), shown(total.value), between(total), *cells)
     if set(results.dimensions) == set(results.paper[0].scores):
         for row in results.paper:
             printed = [f"{row.scores[name]:.2f}" for name in results.dimensions]
-            table.add_row(f"{row.model} (paper)", f"{row.total:.2f}", *printed, style="dim")
+            table.add_row(f"{row.model} (paper)", f"{row.total:.2f}", "", *printed, style="dim")
     out.print(table)

@@ -58,6 +58,7 @@ def test_new_invite_report(videos: Path, tmp_path: Path) -> None:
     made = json.loads(done.stdout)
     assert (made["items"], made["systems"], made["videos"]) == (2, ["ours", "base"], 4)
     assert any("--frozen-gold" in warning for warning in made["warnings"])
+    assert any("5 tests with Holm's correction need 8 items" in w for w in made["warnings"])
     study = load(folder)
     assert [item.prompt for item in study.items] == ["A blue wall.", "A red wall."]
     assert folder.stat().st_mode & 0o777 == 0o700

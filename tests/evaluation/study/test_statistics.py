@@ -82,6 +82,14 @@ def test_holm_is_the_published_example() -> None:
     assert statistics.holm([]) == []
 
 
+def test_the_fewest_items_that_can_tell_systems_apart() -> None:
+    """Five tests of two systems: seven items in full agreement are too few, eight are enough."""
+    for items, enough in ((7, False), (8, True)):
+        _, p = statistics.signed_rank(np.arange(1.0, items + 1))
+        assert p == pytest.approx(2.0 ** (1 - items))
+        assert (statistics.holm([p] * 5)[0] < 0.05) is enough
+
+
 def test_wilsons_interval_is_the_published_one() -> None:
     """Newcombe (1998), table I: 81 of 263 gives 0.2553 to 0.3662."""
     found = statistics.share(81, 263)
