@@ -67,6 +67,17 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+def no_earlier_than(moment: dt.datetime, earlier: dt.datetime | None) -> dt.datetime:
+    """A moment that comes after `earlier`: itself, unless a clock was set back in between.
+
+    Of two rows about one thing the newer counts. Who replaces a row that was read dates the new one
+    by this, or what it says would be lost for as long as the clock had been ahead.
+    """
+    if earlier is None or moment > earlier:
+        return moment
+    return earlier + dt.timedelta(microseconds=1)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class SourceRow:
     """A file that was offered, whether or not a film could be read from it. Key: uri."""

@@ -18,6 +18,7 @@ import datetime as dt
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -54,12 +55,9 @@ def trace_folder(films: Path, video_id: str, scan_fingerprint: str) -> Path:
 
 
 def discard_partial(folder: Path) -> None:
-    """Remove what a scan has written of a film's traces and not finished."""
-    shutil.rmtree(_partial(folder), ignore_errors=True)
-
-
-def _partial(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.partial")
+    """Remove what scans have written of a film's traces and not finished."""
+    for partial in folder.parent.glob(f".{folder.name}.*.partial"):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 class TraceWriter:
@@ -70,7 +68,8 @@ class TraceWriter:
 
     def __init__(self, folder: Path, frames: pa.Schema, samples: pa.Schema) -> None:
         self.folder = folder
-        self._partial = _partial(folder)
+        # A name of its own: where a node of a cluster was given up and lives on, two scan one film.
+        self._partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
         discard_partial(folder)
         self._partial.mkdir(parents=True)
         self._tables = {
@@ -89,7 +88,7 @@ class TraceWriter:
         trace: TracebackType | None,
     ) -> None:
         with contextlib.ExitStack() as closing:
-            closing.callback(discard_partial, self.folder)
+            closing.callback(shutil.rmtree, self._partial, ignore_errors=True)
             for table in self._tables.values():  # all of them, though the disk may be full
                 closing.callback(table.close)
 

@@ -26,7 +26,15 @@ from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
 from curation.duplicates import DuplicateConfig
 from curation.errors import CaptionError, CurationError
-from curation.records import CaptionRow, ClipRow, RunRow, TakedownRow, canonical_json, now
+from curation.records import (
+    CaptionRow,
+    ClipRow,
+    RunRow,
+    TakedownRow,
+    canonical_json,
+    no_earlier_than,
+    now,
+)
 from curation.scan import ScanConfig
 from curation.selection import SelectionPolicy
 from curation.shards.manifest import MANIFEST
@@ -250,7 +258,7 @@ def _edited_row(edit: Edit, replaces: CaptionRow | None, file: str) -> CaptionRo
         caption=edit.caption,
         reason=None,
         source=f"{edit.editor} ({file})" if edit.editor else file,
-        recorded_at=now(),
+        recorded_at=no_earlier_than(now(), replaces.recorded_at if replaces else None),
     )
 
 

@@ -9,6 +9,7 @@ from pipelines.commands import (
     caption,
     catalog,
     curation,
+    estimate,
     evaluate,
     generate,
     plan,
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command("demo")(curation.demo_command)
 app.command("curate")(curation.curate_command)
 app.add_typer(caption.app, name="caption")
+app.command("estimate")(estimate.estimate_command)
 app.command("preview")(curation.preview_command)
 app.command("report")(report.report_command)
 app.command("verify")(verify.verify_command)

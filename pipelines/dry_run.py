@@ -64,7 +64,7 @@ def planned(request: CurateRequest, home: Home) -> Plan:
 
 def _why_no_film(film: FilmInput) -> str | None:
     """What speaks against a local file; None when only a decoder could tell, or it is elsewhere."""
-    if "://" in film.uri:
+    if not isinstance(film.path, Path) or "://" in film.uri:
         return None
     try:
         if film.path.is_dir():

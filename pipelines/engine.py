@@ -63,6 +63,8 @@ class Done(Generic[ItemT, ValueT]):
     item: ItemT
     value: ValueT
     seconds: float
+    cpu_seconds: float = 0.0
+    """What the worker's cores spent on it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Failed(Generic[ItemT]):
     """What was raised, where it can be carried between processes unchanged."""
     trace: str = ""
     """The traceback inside the worker, of an error."""
+    cpu_seconds: float = 0.0
+    """As of `Done`; 0 where the worker did not live to say."""
 
 
 Outcome = Done[ItemT, ValueT] | Failed[ItemT]
@@ -196,5 +200,13 @@ def outcome_of(item: ItemT, answer: Answer[ValueT]) -> Outcome[ItemT, ValueT]:
     """The outcome that an answer about an item stands for."""
     fault = answer.fault
     if fault is None:
-        return Done(item, cast("ValueT", answer.value), answer.seconds)
-    return Failed(item, fault.kind, fault.message, answer.seconds, fault.error, fault.trace)
+        return Done(item, cast("ValueT", answer.value), answer.seconds, answer.cpu_seconds)
+    return Failed(
+        item,
+        fault.kind,
+        fault.message,
+        answer.seconds,
+        fault.error,
+        fault.trace,
+        answer.cpu_seconds,
+    )

@@ -18,6 +18,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.remote import FilmPlace, StoredObject, at_hand, is_stored, listed, stored_address
+
 FILM_SUFFIXES = frozenset(
     {
         ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2ts", ".mts", ".ts",
@@ -34,7 +36,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 class FilmInput:
     """A file that was offered."""
 
-    path: Path
+    path: FilmPlace
     uri: str
     """What rows call it: an absolute path, or an address without credentials and query."""
     caption: str | None = None
@@ -47,7 +49,8 @@ def list_films(arguments: Iterable[str]) -> list[FilmInput]:
     Args:
         arguments: files, folders (searched below, hidden files left out), glob patterns, or
             manifests: CSV, JSONL or Parquet with a column ``uri`` (or ``path``) and optionally
-            ``caption`` and ``licence``; relative paths are relative to the manifest.
+            ``caption`` and ``licence``; relative paths are relative to the manifest. Any of them
+            may lie in an object store (``s3://bucket/…``).
 
     Raises:
         ValueError: an argument names nothing, or a manifest cannot be read.
@@ -71,6 +74,9 @@ def repeatable(arguments: Iterable[str]) -> tuple[str, ...]:
 
 
 def _expand(argument: str) -> Iterator[FilmInput]:
+    if is_stored(argument):
+        yield from _expand_stored(stored_address(argument))
+        return
     path = Path(argument)
     if os.path.lexists(path):
         yield from _expand_path(path)
@@ -88,9 +94,35 @@ def _expand_path(path: Path) -> Iterator[FilmInput]:
     if path.is_dir() and path.suffix.lower() not in FILM_SUFFIXES:
         yield from _walk(path)
     elif path.suffix.lower() in MANIFEST_SUFFIXES:
-        yield from _manifest(path)
+        yield from _manifest(path, str(path))
     else:
         yield _film(path)
+
+
+def _expand_stored(address: str) -> Iterator[FilmInput]:
+    try:
+        found = listed(address)
+    except OSError as error:
+        raise ValueError(f"{address} cannot be listed: {error}") from error
+    if not found:
+        raise ValueError(f"{address}: names no object")
+    if Path(address).suffix.lower() in MANIFEST_SUFFIXES and [address] == [
+        object_.uri for object_ in found
+    ]:
+        with at_hand(found[0]) as path:
+            yield from _manifest(path, address)
+        return
+    for object_ in found:
+        hidden = object_.name.startswith(".")
+        named = object_.uri == address
+        if named or (not hidden and Path(object_.name).suffix.lower() in FILM_SUFFIXES):
+            yield _stored_film(object_)
+
+
+def _stored_film(
+    object_: StoredObject, caption: str | None = None, licence: str | None = None
+) -> FilmInput:
+    return FilmInput(object_, object_.uri, caption, licence)
 
 
 def _walk(folder: Path) -> Iterator[FilmInput]:
@@ -134,21 +166,22 @@ def stored_uri(address: str) -> str:
     return urlunsplit((parts.scheme, host + port, parts.path, "", ""))
 
 
-def _manifest(path: Path) -> Iterator[FilmInput]:
+def _manifest(path: Path, address: str) -> Iterator[FilmInput]:
+    """The films of a manifest that lies at an address, and can be read at a path."""
     try:
         rows = list(_manifest_rows(path))
     except (OSError, ValueError, TypeError, csv.Error, pa.ArrowInvalid) as error:
-        raise ValueError(f"manifest {path} cannot be read: {error}") from error
+        raise ValueError(f"manifest {address} cannot be read: {error}") from error
     if not rows:
-        raise ValueError(f"manifest {path} lists no films")
+        raise ValueError(f"manifest {address} lists no films")
     for number, row in enumerate(rows, 1):
         try:
-            yield _listed(path, row)
+            yield _listed(address, row)
         except ValueError as error:
-            raise ValueError(f"manifest {path}, row {number}: {error}") from error
+            raise ValueError(f"manifest {address}, row {number}: {error}") from error
 
 
-def _listed(manifest: Path, row: dict[str, Any]) -> FilmInput:
+def _listed(manifest: str, row: dict[str, Any]) -> FilmInput:
     """The film that a row names.
 
     Raises:
@@ -162,11 +195,16 @@ def _listed(manifest: Path, row: dict[str, Any]) -> FilmInput:
     caption, licence = _text(row, "caption"), _text(row, "licence")
     if address.lower().startswith("file:"):
         return _film(Path(unquote(urlsplit(address).path)), caption, licence)
+    if is_stored(address):
+        return _stored_film(StoredObject(stored_address(printable(address))), caption, licence)
     if _ADDRESS.match(address):
         # Not a local file: listed under its address, so that it is quarantined and counted.
         uri = printable(stored_uri(address))
         return FilmInput(Path(uri), uri, caption, licence)
-    return _film(manifest.parent / address, caption, licence)
+    if is_stored(manifest):
+        beside = f"{manifest.rpartition('/')[0]}/{printable(address)}"
+        return _stored_film(StoredObject(beside), caption, licence)
+    return _film(Path(manifest).parent / address, caption, licence)
 
 
 def _manifest_rows(path: Path) -> Iterator[dict[str, Any]]:

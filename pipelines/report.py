@@ -78,7 +78,7 @@ def write_report(
     Args:
         home: where the dataset is.
         reference: ``NAME``, ``NAME@latest`` or ``NAME@3``.
-        against: a version to compare with; None is the one before, if there is one.
+        against: a version to compare with; None is the one before, if there is one here.
         progress: who watches.
 
     Raises:
@@ -86,7 +86,7 @@ def write_report(
     """
     with Catalog.open(home.catalog()) as catalog:
         row = resolve(catalog, reference)
-        other = resolve(catalog, against) if against else _before(catalog, row)
+        other = resolve(catalog, against) if against else _before(home, catalog, row)
         version = read_version(home, catalog, row)
         compared = read_version(home, catalog, other) if other else None
         words = commands(catalog, home, version)
@@ -300,11 +300,14 @@ def _strips(version: VersionTables, evidence: _Evidence, chosen: list[Shown]) ->
     return strips
 
 
-def _before(catalog: Catalog, row: DatasetRow) -> DatasetRow | None:
+def _before(home: Home, catalog: Catalog, row: DatasetRow) -> DatasetRow | None:
+    """The version before, of those that lie here: others were removed, or made in other homes."""
     earlier = [
         other
         for other in datasets(catalog)
-        if other.name == row.name and other.version < row.version
+        if other.name == row.name
+        and other.version < row.version
+        and (home.datasets / row.name / str(other.version) / MANIFEST).is_file()
     ]
     return earlier[-1] if earlier else None
 

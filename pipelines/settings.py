@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pydantic
 
 from curation.catalog.connection import CatalogSettings
+from curation.remote import iceberg_properties, is_stored, stored_address
 
 ConfigT = TypeVar("ConfigT")
 DEFAULT_HOME = "tempo-home"
@@ -84,7 +85,22 @@ class Home:
             home=self.root,
             uri=os.environ.get("TEMPO_CATALOG_URI"),
             warehouse=os.environ.get("TEMPO_WAREHOUSE"),
+            properties=iceberg_properties(),
         )
+
+    @property
+    def published(self) -> str | None:
+        """Below which address published versions are stored as well: ``TEMPO_DATASETS``.
+
+        Raises:
+            ValueError: it is no address of an object store.
+        """
+        given = os.environ.get("TEMPO_DATASETS")
+        if not given:
+            return None
+        if not is_stored(given):
+            raise ValueError(f"TEMPO_DATASETS={given}: write s3://bucket/prefix")
+        return stored_address(given).rstrip("/")
 
 
 def home_at(folder: Path | None) -> Home:

@@ -59,12 +59,14 @@ class Answer(Generic[ValueT]):
     value: ValueT | None
     fault: Fault | None
     seconds: float
+    cpu_seconds: float = 0.0
+    """Of the whole process, all its threads; unknown (0) where it did not live to say."""
 
 
 def opened(answer: Answer[bytes]) -> Answer[ValueT]:
     """The answer with its value unpickled."""
     value = None if answer.value is None else ForkingPickler.loads(answer.value)
-    return Answer(value, answer.fault, answer.seconds)
+    return Answer(value, answer.fault, answer.seconds, answer.cpu_seconds)
 
 
 class Worker:
@@ -190,12 +192,13 @@ def die_with(parent: int) -> None:
 
 def attempt(function: Callable[[ArgumentT], ValueT], argument: ArgumentT) -> Answer[ValueT]:
     """Call the function; whatever it raises becomes the answer's fault."""
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
+    value, fault = None, None
     try:
         value = function(argument)
     except Exception as error:  # noqa: BLE001 - the runner's duty: an item's error is its outcome
-        return Answer(None, _fault_of(error), time.perf_counter() - start)
-    return Answer(value, None, time.perf_counter() - start)
+        fault = _fault_of(error)
+    return Answer(value, fault, time.perf_counter() - start, time.process_time() - cpu)
 
 
 def _fault_of(error: Exception) -> Fault:

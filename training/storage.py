@@ -12,6 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
+from curation.remote import SCHEME, file_system, is_stored, stored_address
+
 _OPEN_SHARDS = 64
 
 
@@ -31,7 +33,10 @@ class ShardFolder:
         self._limit = open_files
         self._files: OrderedDict[str, pa.NativeFile] = OrderedDict()
         self._lock = threading.Lock()
-        if "://" in self.address:
+        if is_stored(self.address):
+            self._system = file_system()
+            self._root = stored_address(self.address)[len(SCHEME) :]
+        elif "://" in self.address:
             try:
                 self._system, self._root = fs.FileSystem.from_uri(self.address)
             except pa.ArrowInvalid as error:

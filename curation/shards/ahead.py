@@ -16,13 +16,14 @@ from pathlib import Path
 
 from curation.errors import EncodeError, FilmError
 from curation.records import canonical_json
+from curation.remote import at_hand
 from curation.shards.document import SamplePlan
 from curation.shards.encoding import EncodedSample, SampleEncoder, frame_table
 from curation.shards.writing import StoredVideo, add_members
 from curation.traces import replacing
 from curation.video.encode import EncodeSettings
 from curation.video.film import Film, Frame
-from curation.video.spans import moved, read_through
+from curation.video.spans import FrameTable, moved, read_through
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,10 +86,16 @@ def _encoded(task: FilmTask) -> Iterator[tuple[SamplePlan, Outcome]]:
     Only samples that overlap in the film are in the making at once: those of a clip, alone and in
     sequences.
     """
+    first = min(task.samples, key=_begins).clips[0].source
+    with at_hand(first.path) as path:
+        yield from _encoded_from(task, Film(path), frame_table(first.traces, first.video))
+
+
+def _encoded_from(
+    task: FilmTask, film: Film, table: FrameTable
+) -> Iterator[tuple[SamplePlan, Outcome]]:
     waiting = collections.deque(sorted(task.samples, key=_begins))
     making: list[tuple[SamplePlan, SampleEncoder]] = []
-    first = waiting[0].clips[0].source
-    film, table = Film(first.path), frame_table(first.traces, first.video)
     try:
         for frame in read_through(film, table):
             while waiting and _begins(waiting[0]) == frame.index:

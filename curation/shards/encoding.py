@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from curation.clips import timeline
 from curation.records import VideoRow
+from curation.remote import FilmPlace, at_hand
 from curation.traces import Traces, column
 from curation.video.conform import conform
 from curation.video.encode import EncodeSettings, FilmWriter
@@ -30,7 +31,7 @@ class ClipSource:
 
     clip_id: str
     video: VideoRow
-    path: Path
+    path: FilmPlace
     traces: Path
     start_frame: int
     end_frame: int
@@ -61,13 +62,14 @@ def encode_sample(
         EncodeError: the encoder refuses.
     """
     first = clips[0]
-    film = Film(first.path)
-    table = frame_table(first.traces, first.video)
-    with SampleEncoder(clips, film.info, table, size, settings) as encoder:
-        for clip in clips:
-            for frame in read_span(film, table, clip.start_frame, clip.end_frame):
-                encoder.take(frame)
-        return encoder.finish()
+    with at_hand(first.path) as path:
+        film = Film(path)
+        table = frame_table(first.traces, first.video)
+        with SampleEncoder(clips, film.info, table, size, settings) as encoder:
+            for clip in clips:
+                for frame in read_span(film, table, clip.start_frame, clip.end_frame):
+                    encoder.take(frame)
+            return encoder.finish()
 
 
 class SampleEncoder:

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import tarfile
+import uuid
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -85,7 +86,8 @@ def write_shard(task: ShardTask) -> ShardResult:
         return _read_index(index)
     task.folder.mkdir(parents=True, exist_ok=True)
     tar = task.folder / f"{task.name}.tar"
-    partial = task.folder / f".{task.name}.tar.partial"
+    # A name of its own, as that of a film's traces: a node given up may be at this shard still.
+    partial = task.folder / f".{task.name}.{uuid.uuid4().hex[:8]}.tar.partial"
     packed: list[tuple[SamplePlan, int]] = []
     lost: list[dict[str, Any]] = []
     encoded = 0

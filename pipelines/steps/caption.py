@@ -134,7 +134,9 @@ def _requests(
     for clip in sorted(kept, key=lambda clip: (clip.video_id, clip.clip_id)):
         film = library.films[clip.video_id]
         traces = trace_folder(job.home.films, clip.video_id, scan.fingerprint)
-        yield CaptionRequest(clip, videos[clip.video_id], film.path, film.caption, traces)
+        # Words beside a film are looked for on disks only; elsewhere a manifest brings them.
+        beside = film.path if isinstance(film.path, Path) else Path(film.uri)
+        yield CaptionRequest(clip, videos[clip.video_id], beside, film.caption, traces)
 
 
 def _ask(job: Job, ready: Ready, requests: list[CaptionRequest], outcome: Captioned) -> None:

@@ -129,6 +129,8 @@ def _local(config: CaptionConfig, _: str) -> Ready:
             memory_bytes=psutil.virtual_memory().total,
             setup_timeout_seconds=3600.0,
             threads=max(1, (os.cpu_count() or 1) // processes),
+            # With 'auto' the node finds out for itself; a cluster sets aside what is asked by name.
+            gpus=float(config.local.device.startswith("cuda")),
         ),
         clips_at_once=config.local.clips_at_once,
         processes=processes,

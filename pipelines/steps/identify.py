@@ -8,10 +8,10 @@ trade-off is a small data file in `sources` for each.
 import dataclasses
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.records import SourceRow, digest, now, video_id_of
+from curation.records import SourceRow, digest, no_earlier_than, now, video_id_of
+from curation.remote import FilmPlace, StoredObject, at_hand, place_of
 from pipelines.crew import Limits
 from pipelines.engine import Done, Stage
 from pipelines.inputs import FilmInput
@@ -30,7 +30,7 @@ class LibraryFilm:
     """A film, by its content, and one place where it lies."""
 
     video_id: str
-    path: Path
+    path: FilmPlace
     uri: str
     caption: str | None
     licence: str | None
@@ -63,8 +63,10 @@ def identify(job: Job, inputs: list[FilmInput]) -> Library:
         # The words of a film that was taken down are purged, and are not taken in again.
         row = dataclasses.replace(found, caption=None) if found.video_id in barred else found
         files.append(_library_film(film, row))
-        if not _says_the_same(known.get(row.uri), row):
-            fresh.append(row)
+        before = known.get(row.uri)
+        if not _says_the_same(before, row):
+            dated = no_earlier_than(row.recorded_at, before.recorded_at if before else None)
+            fresh.append(dataclasses.replace(row, recorded_at=dated))
         if len(fresh) >= _COMMIT_EVERY or time.monotonic() - appended >= _COMMIT_SECONDS:
             job.catalog.append("sources", fresh)
             fresh, appended = [], time.monotonic()
@@ -101,7 +103,7 @@ def once(files: Iterable[LibraryFilm]) -> dict[str, LibraryFilm]:
 def recorded_films(catalog: "Catalog") -> dict[str, LibraryFilm]:
     """The films that a home was ever offered and has not seen replaced, taken down or not."""
     return once(
-        LibraryFilm(row.video_id, Path(row.uri), row.uri, row.caption, row.licence, None)
+        LibraryFilm(row.video_id, place_of(row.uri), row.uri, row.caption, row.licence, None)
         for row in catalog.rows(SourceRow)
         if row.video_id is not None
     )
@@ -149,11 +151,7 @@ def _identified(
 
 def unchanged(row: SourceRow) -> bool:
     """True when the file is as it was when its row was written, by size and time."""
-    try:
-        stat = Path(row.uri).stat()
-    except (OSError, ValueError):
-        return False
-    return row.video_id is not None and _state(row) == (stat.st_size, stat.st_mtime_ns)
+    return row.video_id is not None and _state(row) == _state_now(place_of(row.uri))
 
 
 def _state(row: SourceRow) -> tuple[int, int]:
@@ -162,13 +160,7 @@ def _state(row: SourceRow) -> tuple[int, int]:
 
 def _stat_row(film: FilmInput) -> SourceRow:
     """The source's row as far as its directory entry tells; size -1 when it cannot be read."""
-    size, mtime = -1, 0
-    try:
-        stat = film.path.stat()
-        if film.path.is_file():
-            size, mtime = stat.st_size, stat.st_mtime_ns
-    except (OSError, ValueError):
-        size = -1
+    size, mtime = _state_now(film.path)
     return SourceRow(
         uri=film.uri,
         video_id=None,
@@ -180,9 +172,27 @@ def _stat_row(film: FilmInput) -> SourceRow:
     )
 
 
+def current_size(film: FilmInput) -> int:
+    """Bytes of a film that was offered; -1 when it cannot be read."""
+    return _state_now(film.path)[0]
+
+
+def _state_now(place: FilmPlace) -> tuple[int, int]:
+    """Size and time of change of what lies there; size -1 when it cannot be read."""
+    try:
+        if isinstance(place, StoredObject):
+            return place.state()
+        stat = place.stat()
+        return (stat.st_size, stat.st_mtime_ns) if place.is_file() else (-1, 0)
+    except (OSError, ValueError):
+        return -1, 0
+
+
 def _unreadable(film: FilmInput, row: SourceRow) -> str | None:
     if row.video_id is not None:
         return None
+    if isinstance(film.path, StoredObject):
+        return "unreadable"
     if "://" in film.uri:
         return "remote_address"
     if film.path.is_dir():
@@ -191,4 +201,5 @@ def _unreadable(film: FilmInput, row: SourceRow) -> str | None:
 
 
 def _hash(item: tuple[FilmInput, SourceRow]) -> str:
-    return video_id_of(item[0].path)
+    with at_hand(item[0].path) as path:
+        return video_id_of(path)

@@ -6,6 +6,7 @@ what a kill leaves behind is completed by the next run and never read as whole.
 """
 
 import dataclasses
+import datetime as dt
 import functools
 import os
 import time
@@ -15,7 +16,8 @@ from typing import Any
 
 from curation.derive import DeriveConfig, Derived, derive_film
 from curation.errors import FilmError, refuse_if_full
-from curation.records import VideoRow, now
+from curation.records import VideoRow, no_earlier_than, now
+from curation.remote import at_hand
 from curation.scan import ScanConfig, scan_film
 from curation.traces import Traces, discard_partial, trace_folder
 from pipelines.crew import Limits
@@ -62,6 +64,8 @@ class FilmWork:
     folder: Path
     scanned: VideoRow | None
     """The film's row where an earlier run has scanned it."""
+    since: dt.datetime | None = None
+    """When the row was written that the film has now, whatever it says."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,9 +116,9 @@ def pending(
         if row is not None and row.status == "quarantined" and not (retry or row.transient):
             continue
         if row is None or row.status == "quarantined" or not Traces(folder).whole():
-            work.append(FilmWork(film, folder, None))
+            work.append(FilmWork(film, folder, None, row.recorded_at if row else None))
         elif film.video_id not in derived:
-            work.append(FilmWork(film, folder, row))
+            work.append(FilmWork(film, folder, row, row.recorded_at))
     return work
 
 
@@ -167,15 +171,23 @@ def _batches(
     since = time.monotonic()
     for outcome in job.engine.map(stage, work):
         job.progress.advance()
-        if isinstance(outcome, Done):
-            batch.append(outcome.value)
-        else:
-            batch.append(_quarantined(outcome, scan, job.run_id))
+        done = (
+            outcome.value if isinstance(outcome, Done) else _quarantined(outcome, scan, job.run_id)
+        )
+        batch.append(_dated(done, outcome.item))
         if len(batch) >= _BATCH_FILMS or time.monotonic() - since > _BATCH_SECONDS:
             yield batch
             batch, since = [], time.monotonic()
     if batch:
         yield batch
+
+
+def _dated(done: FilmDone, work: FilmWork) -> FilmDone:
+    """The film's new row, newer than the one it replaces; one that stands is not touched."""
+    if done.video == work.scanned:
+        return done
+    dated = no_earlier_than(done.video.recorded_at, work.since)
+    return dataclasses.replace(done, video=dataclasses.replace(done.video, recorded_at=dated))
 
 
 def _work_on(
@@ -190,22 +202,23 @@ def _work_on(
         # row is of now: the newest counts, and that failure has left one of its own.
         video = dataclasses.replace(traces.film(), recorded_at=now())
     if video is None:
-        video = scan_film(
-            film.path,
-            work.folder,
-            video_id=film.video_id,
-            uri=film.uri,
-            run_id=run_id,
-            config=scan,
-            threads=threads,
-        )
+        with at_hand(film.path) as path:
+            video = scan_film(
+                path,
+                work.folder,
+                video_id=film.video_id,
+                uri=film.uri,
+                run_id=run_id,
+                config=scan,
+                threads=threads,
+            )
         decodes = video.decodes or 0
     return FilmDone(video, derive_film(video, traces, derive), decodes)
 
 
 def _advice(film: LibraryFilm) -> str:
     return {
-        "remote_address": "films are read from local files; fetch it first",
+        "remote_address": "films are read from local files and s3:// alone; fetch it first",
         "not_a_file": "a folder with the name of a film",
         "unreadable": "its bytes cannot be read; check that it exists and its permissions",
     }[film.unreadable or "unreadable"]

@@ -15,6 +15,7 @@ from curation.catalog.datasets import check_name, datasets, publish_dataset
 from curation.errors import CurationError
 from curation.multishot import MULTI
 from curation.records import ClipRow, DatasetRow, digest, now
+from curation.remote import store_folder
 from curation.shards.manifest import MANIFEST, ManifestHead, write_manifest
 from curation.shards.writing import ShardResult
 from curation.traces import sync_folder
@@ -61,12 +62,14 @@ def pack_dataset(
     root = job.home.datasets / origin.dataset
     versions = [row for row in datasets(job.catalog) if row.name == origin.dataset]
     chain = ["", *(row.publish_id for row in versions)]
+    publish_id = _publish_id(origin, plan, chain[-1])
     if versions and chain[-1] == _publish_id(origin, plan, chain[-2]):
         folder = root / str(versions[-1].version)
-        lost = _manifest(folder)["lost"]
-        if not any(row["transient"] for row in lost):
+        lost = _manifest(folder)["lost"] if (folder / MANIFEST).is_file() else None
+        if lost is None:
+            publish_id = chain[-1]  # of another home, or removed: it is made again, byte for byte
+        elif not any(row["transient"] for row in lost):
             return Published(versions[-1], folder, False, 0, 0, lost)
-    publish_id = _publish_id(origin, plan, chain[-1])
     building = _workshop(root, publish_id)
     tasks = Tasks(job, library, plan, clips, origin, building, publish_id)
     try:
@@ -147,7 +150,7 @@ def _publish(
         run_id=job.run_id,
         recorded_at=now(),
     )
-    place = _Place(building)
+    place = _Place(building, _stored(job, building, manifest_sha256))
     try:
         version = publish_dataset(job.catalog, row, samples, shards, place)
     except CurationError:
@@ -156,6 +159,7 @@ def _publish(
         ):  # the append has not landed
             place.folder.rename(building)
         raise
+    place(version.version)  # another home may have published the same: the files are this one's too
     _tidy(building.parent)
     return Published(
         version=version,
@@ -167,14 +171,39 @@ def _publish(
     )
 
 
+def _stored(job: Job, building: Path, manifest_sha256: str) -> str | None:
+    """Copy a built version to the object store, where there is one; the manifest's address there.
+
+    It lies under its manifest's hash, and so of all its bytes: publishers that race for a number
+    cannot mix their files, and one that is killed in between leaves what its next try needs.
+
+    Raises:
+        CurationError: the store cannot be reached, or refuses.
+    """
+    if job.home.published is None:
+        return None
+    address = f"{job.home.published}/{building.parent.name}/{manifest_sha256}"
+    try:
+        store_folder(building, address, last=MANIFEST)
+    except OSError as error:
+        raise CurationError(
+            f"the version cannot be stored at {address}: {error}; run again: what is built is kept"
+        ) from error
+    return f"{address}/{MANIFEST}"
+
+
 class _Place:
     """Puts the built folder where its version belongs, before the catalog names it."""
 
-    def __init__(self, building: Path) -> None:
+    def __init__(self, building: Path, stored: str | None) -> None:
         self.folder = building
+        self._stored = stored
 
     def __call__(self, version: int) -> str:
-        """Rename the folder to the version's number; returns the manifest's place in the home."""
+        """Rename the folder to the version's number; returns where its manifest is.
+
+        That is an address in the object store, or a place in the home.
+        """
         root = self.folder.parent
         target = root / str(version)
         if target != self.folder:
@@ -185,7 +214,7 @@ class _Place:
             self.folder.rename(target)
             sync_folder(root)
             self.folder = target
-        return f"datasets/{root.name}/{version}/{MANIFEST}"
+        return self._stored or f"datasets/{root.name}/{version}/{MANIFEST}"
 
 
 def _tidy(root: Path) -> None:

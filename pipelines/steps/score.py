@@ -5,6 +5,7 @@ have a score of this fingerprint is skipped; any other is judged whole, since a 
 not depend on which clips were wanted.
 """
 
+import dataclasses
 import functools
 import time
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def _score_by(job: Job, plan: ScorerPlan, scan: str, derive: str, films: set[str
         f"score-{plan.name}",
         setup=plan.make,
         run=functools.partial(score_film, plan.batch),
-        limits=_LIMITS,
+        limits=dataclasses.replace(_LIMITS, gpus=float(plan.device == "cuda")),
     )
     judged: set[str] = set()
     failed: list[str] = []
