@@ -101,6 +101,7 @@ def main() -> None:
     chosen = parser.parse_args()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
     films = sorted(path for path in chosen.folder.iterdir() if path.suffix == ".mp4")
     results: dict[str, list[tuple[float, float]]] = {}
     lengths = sum(scan(Path(tempfile.gettempdir()), item) for item in enumerate(films))

@@ -196,7 +196,8 @@ def _listed(manifest: str, row: dict[str, Any]) -> FilmInput:
     if address.lower().startswith("file:"):
         return _film(Path(unquote(urlsplit(address).path)), caption, licence)
     if is_stored(address):
-        return _stored_film(StoredObject(stored_address(printable(address))), caption, licence)
+        uri = stored_address(printable(address).partition("?")[0])  # a query is not of the name
+        return _stored_film(StoredObject(uri), caption, licence)
     if _ADDRESS.match(address):
         # Not a local file: listed under its address, so that it is quarantined and counted.
         uri = printable(stored_uri(address))

@@ -17,6 +17,8 @@ from pathlib import Path
 
 USER, SECRET = "films:curator", "correct-horse"
 _SERVERS = ("account", "container", "object")
+# On a busy machine half a second passes before a server answers; Swift then shuns it for a minute.
+_PATIENCE = "conn_timeout = 20\nnode_timeout = 60\nerror_suppression_limit = 1000000\n"
 _RINGS = """
 import sys
 from swift.common.ring import RingBuilder
@@ -45,16 +47,17 @@ def object_store(folder: Path) -> Iterator[tuple[str, str]]:
     with contextlib.ExitStack() as stack:
         port = free_port()
         if shutil.which("swift-proxy-server"):
-            name, commands = "swift", _swift(folder, port)
+            name, servers = "swift", _swift(folder, port)
         else:
-            name = "moto"
-            commands = [[sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]]
-        for number, command in enumerate(commands):
+            command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+            name, servers = "moto", {port: command}
+        for number, command in enumerate(servers.values()):
             log = stack.enter_context((folder / f"server-{number}.log").open("wb"))
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
             stack.callback(process.wait)
             stack.callback(process.terminate)
-        _wait_for(port, folder)
+        for each in servers:
+            _wait_for(each, folder)
         yield name, f"http://127.0.0.1:{port}"
 
 
@@ -70,8 +73,8 @@ def _wait_for(port: int, folder: Path) -> None:
     raise AssertionError(f"the object store did not start: {logs}")
 
 
-def _swift(folder: Path, port: int) -> list[list[str]]:
-    """Write the configuration of one node with one device; the commands that run it."""
+def _swift(folder: Path, port: int) -> dict[int, list[str]]:
+    """Write the configuration of one node with one device; its ports, and what serves at each."""
     (folder / "devices" / "disk").mkdir(parents=True)
     (folder / "swift.conf").write_text(
         "[swift-hash]\nswift_hash_path_suffix = tests\n"
@@ -85,15 +88,15 @@ def _swift(folder: Path, port: int) -> list[list[str]]:
     # Swift lives in the system's Python, not in ours.
     rings = [f"{server}:{ports[server]}" for server in _SERVERS]
     subprocess.run(["/usr/bin/python3", "-c", _RINGS, str(folder), *rings], check=True)
-    commands = []
+    commands = {}
     for server, own in ports.items():
         conf = folder / f"{server}.conf"
         conf.write_text(
             f"[DEFAULT]\n{common}bind_port = {own}\n"
             f"[pipeline:main]\npipeline = {server}-server\n"
-            f"[app:{server}-server]\nuse = egg:swift#{server}\n"
+            f"[app:{server}-server]\nuse = egg:swift#{server}\n{_PATIENCE}"
         )
-        commands.append([f"swift-{server}-server", str(conf)])
+        commands[own] = [f"swift-{server}-server", str(conf)]
     account, name = USER.split(":")
     (folder / "proxy.conf").write_text(
         f"[DEFAULT]\n{common}bind_port = {port}\n"
@@ -103,6 +106,6 @@ def _swift(folder: Path, port: int) -> list[list[str]]:
         "[filter:s3api]\nuse = egg:swift#s3api\nlocation = us-east-1\n"
         f"[filter:tempauth]\nuse = egg:swift#tempauth\nuser_{account}_{name} = {SECRET} .admin\n"
         "[filter:slo]\nuse = egg:swift#slo\n"
-        "[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n"
+        f"[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n{_PATIENCE}"
     )
-    return [*commands, ["swift-proxy-server", str(folder / "proxy.conf")]]
+    return commands | {port: ["swift-proxy-server", str(folder / "proxy.conf")]}

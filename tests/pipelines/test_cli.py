@@ -208,3 +208,9 @@ def test_module_is_the_command(home: Path) -> None:
     command = [sys.executable, "-m", "pipelines", *query]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, '"one"\n1\n')
+
+
+def test_an_engine_that_there_is_not_is_refused(home: Path) -> None:
+    done = tempo("verify", "tiny", "--home", str(home), "--engine", "spark")
+    assert done.returncode == 1
+    assert "engine='spark': write local, ray, or ray://HOST:PORT" in done.stderr
