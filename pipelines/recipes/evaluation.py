@@ -22,16 +22,17 @@ _GPU = Resources(threads=8, memory_gib=192.0, hours=12.0)
 
 
 def evaluate_debug_cpu() -> EvaluateConfig:
-    """For laptops: small pictures, few steps, two schedules, surrogate metrics without weights.
+    """For laptops and `train_debug_cpu`: its picture size, surrogate metrics without weights.
 
-    Four seconds are two of the clips that metrics look at, so that there is something to drift.
+    In 65 frames every window of both schedules has 17, as in training, and metrics find two of
+    their clips, so that there is something to drift.
     """
     return EvaluateConfig(
         recipe="evaluate_debug_cpu",
         schedules=("f(6,24)m(1,4)", DEFAULT_SCHEDULE),
-        frames=(97,),
+        frames=(65,),
         metrics=MetricsConfig(profile="proxy"),
-        sampler=Sampler(width=128, height=96, guidance=(3.0,), batch=4),
+        sampler=Sampler(width=96, height=64, guidance=(1.0,), batch=4),
         resources=Resources(memory_gib=8.0, hours=1.0),
     )
 
