@@ -28,7 +28,7 @@ from curation.records import (
 )
 from curation.traces import replacing
 from evaluation.aggregate import differences, variant_results
-from evaluation.errors import EvaluationError
+from evaluation.errors import EvaluationError, MissingWeightsError
 from evaluation.metrics.build import MetricPlan, plan_metrics
 from evaluation.metrics.cache import ResultCache
 from evaluation.results import (
@@ -160,8 +160,13 @@ class Evaluated:
         }
 
 
-def prepare(request: EvaluateRequest, home: Home) -> Prepared:
+def prepare(request: EvaluateRequest, home: Home, *, tolerant: bool = False) -> Prepared:
     """Check everything that can be checked before a GPU is used; nothing but a suite is written.
+
+    Args:
+        request: what is asked for.
+        home: where it would be made.
+        tolerant: weights of metrics that are missing are a warning, and no metric is planned.
 
     Raises:
         CheckpointError: the checkpoint cannot be one.
@@ -174,10 +179,14 @@ def prepare(request: EvaluateRequest, home: Home) -> Prepared:
     config = _on_this_machine(request.config)
     row = _catalogued(home, request.checkpoint, checkpoint)
     suite = named_suite(request.suite or _trained_on(row, checkpoint), home)
-    metrics = tuple(plan_metrics(config.metrics, home.weights))
+    metrics, lacking = _metrics(config, home, tolerant=tolerant)
     fingerprint = checkpoint_fingerprint(checkpoint)
     plans = [plan_tree(variant.tree, variant.frames) for variant in config.variants]
-    warnings = [*warnings_of(checkpoint), *(text for plan in plans for text in plan.warnings)]
+    warnings = [
+        *lacking,
+        *warnings_of(checkpoint),
+        *(text for plan in plans for text in plan.warnings),
+    ]
     decisive = {
         "checkpoint": fingerprint,
         "suite": suite.sha256,
@@ -246,8 +255,7 @@ def _run(
     numbers = home.runs / evaluation.id / NUMBERS
     numbers.parent.mkdir(parents=True, exist_ok=True)
     with replacing(numbers) as partial:
-        text = json.dumps(evaluation.document(), indent=1, sort_keys=True)
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(canonical_json(evaluation.document()) + "\n", encoding="utf-8")
     page = write_page(home, evaluation, None, images_of(prepared.suite)).page
     made = missing - len(prepared.missing(home))
     return Evaluated(evaluation, numbers, Path(page), made)
@@ -431,6 +439,18 @@ def _on_this_machine(config: EvaluateConfig) -> EvaluateConfig:
         resources=dataclasses.replace(config.resources, device=device),
         sampler=dataclasses.replace(config.sampler, dtype=dtype),
     )
+
+
+def _metrics(
+    config: EvaluateConfig, home: Home, *, tolerant: bool
+) -> tuple[tuple[MetricPlan, ...], list[str]]:
+    """What judges, and what is said instead where weights are missing and that is tolerated."""
+    try:
+        return tuple(plan_metrics(config.metrics, home.weights)), []
+    except MissingWeightsError as error:
+        if not tolerant:
+            raise
+        return (), [f"no video could be judged: {error}"]
 
 
 def _generator(checkpoint: Path) -> Path:

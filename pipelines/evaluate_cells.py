@@ -30,6 +30,7 @@ from model.generator_folder import generator_files, load_generator, read_network
 from model.request import KEY_VERSION
 from model.tree import Plan, plan_tree
 from model.tree_cost import plan_cost
+from pipelines.devices import Claim, claim_device
 from pipelines.evaluate_config import EvaluateConfig
 from pipelines.generate import produce
 from pipelines.generate_job import GenerateJob
@@ -79,30 +80,25 @@ def cells_of(
     Raises:
         ValueError: a size, dtype or number of levels that generation refuses.
     """
+    variants = config.variants
     return [
-        _cell(config, prompt, number, seed, checkpoint, fingerprint)
+        _cell(_job(config, prompt, variant, seed, checkpoint), prompt, variant, number, fingerprint)
         for prompt in prompts
         for seed in config.seeds
-        for number in range(len(config.variants))
+        for number, variant in enumerate(variants)
     ]
 
 
 def _cell(
-    config: EvaluateConfig,
-    prompt: Prompt,
-    number: int,
-    seed: int,
-    checkpoint: Path,
-    fingerprint: str,
+    job: GenerateJob, prompt: Prompt, variant: Variant, number: int, fingerprint: str
 ) -> Cell:
-    variant = config.variants[number]
-    job = _job(config, prompt, variant, seed, checkpoint)
     key = _key(job, prompt, fingerprint, "")
-    cell = Cell(key, prompt.id, number, seed, job)
+    cell = Cell(key, prompt.id, number, job.seed, job)
     if not variant.continued:
         return cell
     more = dataclasses.replace(job, frames=variant.continued, first=None)
-    return Cell(_key(more, prompt, fingerprint, key), prompt.id, number, seed, more, base=cell)
+    key = _key(more, prompt, fingerprint, key)
+    return Cell(key, prompt.id, number, job.seed, more, base=cell)
 
 
 def _job(
@@ -206,15 +202,13 @@ class Maker:
 
     Attributes:
         generated: folder of all cells.
-        device: of this worker.
+        claim: on its device.
         generator: the checkpoint; None where each of several ranks loads it.
-        claim: held while this worker lives.
     """
 
     generated: Path
-    device: str
+    claim: Claim
     generator: TreeGenerator | None
-    claim: filelock.FileLock | None = None
 
 
 def load(generated: Path, job: GenerateJob) -> Maker:
@@ -225,27 +219,10 @@ def load(generated: Path, job: GenerateJob) -> Maker:
         job: any of the evaluation; all load alike.
     """
     if job.ranks > 1:
-        return Maker(generated, job.device, None)
-    device, claim = _device(generated, job.device)
-    loading = dataclasses.replace(job, device=device).loading(0)
-    return Maker(generated, device, load_generator(job.checkpoint, loading), claim)
-
-
-def _device(generated: Path, device: str) -> tuple[str, filelock.FileLock | None]:
-    """A GPU that no other worker of this home has taken; its lock ends with the process."""
-    if device != "cuda":
-        return device, None
-    for number in range(torch.cuda.device_count()):
-        lock = filelock.FileLock(generated / f".{platform.node()}-cuda-{number}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            continue
-        return f"cuda:{number}", lock
-    raise ValueError(
-        f"device=cuda: all {torch.cuda.device_count()} GPUs are taken by other workers; ask for "
-        "fewer workers"
-    )
+        return Maker(generated, Claim(job.device), None)
+    claim = claim_device(generated, job.device)
+    loading = dataclasses.replace(job, device=claim.device).loading(0)
+    return Maker(generated, claim, load_generator(job.checkpoint, loading))
 
 
 def make(maker: Maker, cell: Cell) -> None:
@@ -259,7 +236,7 @@ def make(maker: Maker, cell: Cell) -> None:
     with filelock.FileLock(folder / ".lock"):
         if is_made(folder):
             return
-        job = dataclasses.replace(cell.job, out=folder / VIDEO, device=maker.device)
+        job = dataclasses.replace(cell.job, out=folder / VIDEO, device=maker.claim.device)
         if cell.base is not None:
             make(maker, cell.base)
             job = dataclasses.replace(job, video=maker.generated / cell.base.key / VIDEO)
@@ -281,7 +258,7 @@ def make(maker: Maker, cell: Cell) -> None:
             "first_segment_seconds": None if continued else made.first_segment_seconds,
             "peak_bytes": made.peak_bytes,
             "joints": [dataclasses.asdict(joint) for joint in made.joints],
-            "device": _device_name(maker.device),
+            "device": _device_name(maker.claim.device),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "code": code_version(),

@@ -12,6 +12,7 @@ from evaluation.errors import MetricError
 from evaluation.metrics.build import MetricPlan
 from evaluation.metrics.cache import ResultCache
 from evaluation.metrics.metric import Metric, score_together
+from pipelines.devices import Claim, claim_device
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Judges:
 
     cache: ResultCache
     metrics: dict[str, Metric]
+    claim: Claim
 
 
 def assemble(folder: Path, plans: Sequence[MetricPlan]) -> Judges:
@@ -44,7 +46,14 @@ def assemble(folder: Path, plans: Sequence[MetricPlan]) -> Judges:
         folder: of kept results.
         plans: of the metrics.
     """
-    return Judges(ResultCache(folder), {plan.name: plan.make() for plan in plans})
+    claim = claim_device(folder, plans[0].config.device)
+    metrics = {
+        plan.name: dataclasses.replace(
+            plan, config=dataclasses.replace(plan.config, device=claim.device)
+        ).make()
+        for plan in plans
+    }
+    return Judges(ResultCache(folder), metrics, claim)
 
 
 def judge(judges: Judges, item: ToJudge) -> dict[str, str]:

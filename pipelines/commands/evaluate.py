@@ -12,7 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.commands.options import HomeOption, JsonOption, SetOption, WorkersOption
+from pipelines.commands.options import (
+    EngineOption,
+    HomeOption,
+    JsonOption,
+    SetOption,
+    WorkersOption,
+    engine_named,
+)
 from pipelines.console import ConsoleProgress, printable_cell
 
 if TYPE_CHECKING:
@@ -46,6 +53,7 @@ def evaluate_command(
     seeds: Annotated[str | None, typer.Option(help="Instead of the recipe's, e.g. 0,1,2.")] = None,
     home: HomeOption = None,
     workers: WorkersOption = 2,
+    engine: EngineOption = "local",
     overrides: SetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, say what is missing and its cost, make none.")
@@ -63,7 +71,6 @@ def evaluate_command(
       tempo evaluate evaluate_table1 --checkpoint DIR --suite vbench.jsonl --frames 121
         --schedules "f(6,24)m(1,4)" "f(6,12,24)m(1,2,4)" --seeds 0,1
     """
-    from pipelines.engine import LocalEngine
     from pipelines.evaluate import evaluate, prepare
     from pipelines.evaluate_config import EvaluateRequest
     from pipelines.recipes.evaluation import evaluation_recipe
@@ -75,16 +82,18 @@ def evaluate_command(
     where = home_at(home)
     progress = ConsoleProgress(quiet=as_json)
     if dry_run:
-        prepared = prepare(request, where)
+        prepared = prepare(request, where, tolerant=True)
         document = prepared.document(where)
         for warning in prepared.warnings:
             progress.out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
         _print_plan(document, progress.out)
         if as_json:
             typer.echo(json.dumps(document, sort_keys=True))
+        if not prepared.metrics:
+            raise typer.Exit(1)
         return
     with progress:
-        done = evaluate(request, where, LocalEngine(workers), progress)
+        done = evaluate(request, where, engine_named(engine, workers), progress)
     print_evaluation(done.evaluation, progress.out)
     for what, place in (("numbers", done.numbers), ("report", done.page)):
         progress.out.print(f"  {what:<8} {escape(str(place))}", soft_wrap=True)
@@ -109,11 +118,11 @@ def report_eval_command(
       tempo report-eval evaluate_table4-3f2a --against evaluate_table4-91bc
     """
     from pipelines.report_eval import write_report
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
 
     progress = ConsoleProgress(quiet=as_json)
     with progress:
-        written = write_report(home_at(home), run, against)
+        written = write_report(standing_home(home), run, against)
     progress.out.print(
         f"[bold]{escape(written.evaluation)}[/bold]: {written.videos} videos, "
         f"{'embedded' if written.embedded else 'linked: keep the page where it is'}, "
@@ -194,7 +203,7 @@ def _print_plan(document: dict[str, Any], out: Console) -> None:
         cells = (row["videos"], row["missing"], row["petaflops"], row["missing_petaflops"])
         table.add_row(row["schedule"], *(f"{cell:,.6g}" for cell in cells))
     out.print(table)
-    out.print(f"judged by {', '.join(document['metrics'])}; nothing was made")
+    out.print(f"judged by {', '.join(document['metrics']) or 'nothing'}; nothing was made")
     out.print(f"[bold]{escape(document['evaluation'])}[/bold]")
 
 

@@ -48,10 +48,10 @@ def from_dataset_command(
 
     Example: [bold]tempo suite from-dataset demo@1 --prompts 12[/bold]
     """
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
     from pipelines.suites import FromDataset, dataset_suite
 
-    suite, path = dataset_suite(home_at(home), dataset, FromDataset(prompts, every))
+    suite, path = dataset_suite(standing_home(home), dataset, FromDataset(prompts, every))
     _show(path, len(suite.prompts), as_json=as_json)
 
 

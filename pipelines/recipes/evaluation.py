@@ -38,12 +38,16 @@ def evaluate_debug_cpu() -> EvaluateConfig:
 
 
 def evaluate_table1() -> EvaluateConfig:
-    """Table 1, the row "Ours": long and short videos of the default schedule."""
+    """Table 1, the row "Ours": long and short videos of the default schedule.
+
+    Judged by VBench-Long without ``--dev_flag``, with CLIP in fp16, as VBench runs it on a GPU.
+    """
     return EvaluateConfig(
         recipe="evaluate_table1",
         schedules=(DEFAULT_SCHEDULE,),
         frames=(LONG, SHORT),
         seeds=_SEEDS,
+        metrics=MetricsConfig(device="cuda", precision="fp16"),
         resources=_GPU,
     )
 

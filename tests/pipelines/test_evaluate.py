@@ -319,6 +319,14 @@ def test_a_dry_run_makes_nothing(
         (COARSE, 2), (FINE, 2)
     ]  # fmt: skip
     assert all(row["petaflops"] > 0 for row in plan["variants"])
+    # What a table would cost can be asked where its metrics cannot run.
+    asked = ask(
+        tmp_path, checkpoints[0], suite, "--dry-run", "--json", "--set", "metrics.profile=plain"
+    )
+    assert asked.returncode == 1
+    document = json.loads(asked.stdout.splitlines()[-1])
+    assert document["metrics"] == []
+    assert document["variants"][0]["missing_petaflops"] > 0
     assert not (tmp_path / "generated").exists()
     assert not (tmp_path / "runs").exists()
 
