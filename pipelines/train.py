@@ -26,18 +26,20 @@ from curation.errors import CatalogError
 from curation.records import CheckpointRow, RunRow, canonical_json, now
 from model.schedule import TOP_RATE
 from pipelines.job import Progress, new_run_id
-from pipelines.settings import Home
+from pipelines.settings import Home, typed_config
 from pipelines.train_ranks import Machine, read_hostfile, run_ranks
 from pipelines.version import code_version
 from training.checkpoint import (
     GENERATOR,
     Provenance,
+    Record,
     complete_steps,
     read_record,
     step_folder,
 )
 from training.config import TrainConfig
 from training.errors import CheckpointError, TrainingError
+from training.network import InitConfig
 from training.samples import Samples
 from training.trainer import RunJob, latest
 from training.versions import PublishedVersion, published_version
@@ -257,13 +259,18 @@ class _Run:
             if self.catalog.holds("checkpoints", {"checkpoint_id": key}):
                 continue
             seconds = _seconds(job) if seconds is None else seconds
-            rows.append(self._row(step, key, seconds))
+            try:
+                record = read_record(step_folder(job.checkpoints, step))
+            except CheckpointError:
+                if step in complete_steps(job.checkpoints):
+                    raise
+                continue  # rank 0 has deleted it since it was listed
+            rows.append(self._row(record, key, seconds))
         if rows:
             self.catalog.append("checkpoints", rows)
 
-    def _row(self, step: int, key: str, seconds: float) -> CheckpointRow:
-        folder = step_folder(self.job.checkpoints, step)
-        record = read_record(folder)
+    def _row(self, record: Record, key: str, seconds: float) -> CheckpointRow:
+        folder = step_folder(self.job.checkpoints, record.step)
         origin = record.provenance
         dataset, _, version = origin.dataset.partition("@")
         generator = folder / GENERATOR
@@ -272,7 +279,7 @@ class _Run:
             training=origin.training,
             stage=origin.stage,
             recipe=origin.recipe,
-            step=step,
+            step=record.step,
             uri=self._uri(folder),
             generator_uri=self._uri(generator) if generator.is_dir() else None,
             dataset=dataset,
@@ -301,16 +308,17 @@ def checkpoint_id(training: str, step: int) -> str:
 
 def _job(request: TrainRequest, home: Home, version: PublishedVersion, name: str) -> RunJob:
     checkpoints = home.checkpoints / name
-    config = init_in(home, request.config)
-    recorded = json.loads(canonical_json(config))
     step = latest(checkpoints)
     if step is not None and request.resume == "never":
         raise TrainingError(
             f"run {name} has a checkpoint at step {step}, and resume is 'never': give another "
             f"--name, or delete {checkpoints}"
         )
-    if step is not None:
-        _check_same(read_record(step_folder(checkpoints, step)).provenance, recorded, version, name)
+    before = read_record(step_folder(checkpoints, step)).provenance if step is not None else None
+    config = init_in(home, request.config) if before is None else _as_begun(request, before)
+    recorded = json.loads(canonical_json(config))
+    if before is not None:
+        _check_same(before, recorded, version, name)
     provenance = Provenance(
         training=name,
         stage=config.stage,
@@ -318,11 +326,18 @@ def _job(request: TrainRequest, home: Home, version: PublishedVersion, name: str
         config=recorded,
         dataset=version.reference,
         manifest_sha256=version.sha256,
-        parent=_parent(config),
+        parent=_parent(config) if before is None else before.parent,
         seed=config.seed,
         code_version=code_version(),
     )
     return RunJob(config, provenance, version.manifest, checkpoints, home.runs / name, step)
+
+
+def _as_begun(request: TrainRequest, before: Provenance) -> TrainConfig:
+    """The config with the first weights that the run was begun with, which may be gone by now."""
+    init = typed_config(InitConfig, before.config["network"]["init"])
+    network = dataclasses.replace(request.config.network, init=init)
+    return dataclasses.replace(request.config, network=network)
 
 
 def _parent(config: TrainConfig) -> str | None:

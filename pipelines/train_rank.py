@@ -8,9 +8,11 @@ log instead.
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
+import traceback
 from typing import Any, TextIO
 
 from pipelines.worker import die_with
@@ -23,8 +25,14 @@ def main() -> None:
     order: dict[str, Any] = json.loads(sys.stdin.readline())
     if order["parent"] is not None:
         die_with(order["parent"])
+    # Ctrl-C reaches the whole process group; the parent decides what it means for the ranks.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch_parent, name="parent", daemon=True).start()
-    raise SystemExit(_work(order, events))
+    status = _work(order, events)
+    events.flush()
+    sys.stderr.flush()
+    # Nothing is left to be written. Taking down libraries can last, or hang, where a rank is gone.
+    os._exit(status)
 
 
 def _watch_parent() -> None:
@@ -54,10 +62,12 @@ def _work(order: dict[str, Any], events: TextIO) -> int:
     except (TrainingError, CurationError, ModelError, ValueError) as error:
         tell("failed", {"type": type(error).__name__, "message": str(error), "known": True})
         return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the runner's duty: how a rank ends is its outcome
+        traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
         tell("failed", {"type": type(error).__name__, "message": message, "known": False})
-        raise
+        return 1
+    torch.distributed.destroy_process_group()
     return 0
 
 

@@ -29,12 +29,13 @@ from training.trainer import RunJob
 
 _GRACE_SECONDS = 1.5
 """After a failure, so long is listened for one that was earlier."""
-_EXIT_SECONDS = 20.0
 _TAIL = 15
 _BOOT = "from pipelines.train_rank import main; main()"
 _HOST = re.compile(r"[A-Za-z0-9@._:-]+")
 
 Listener = Callable[[str, dict[str, Any]], None]
+_News = queue.SimpleQueue[tuple[int, str | None]]
+"""Rank and a line that it told; None: it has ended, or is about to."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,14 +102,15 @@ def run_ranks(job: RunJob, machines: list[Machine], port: int, listener: Listene
     Raises:
         RankError: a rank failed.
     """
+    news: _News = queue.SimpleQueue()
     with (
         tempfile.TemporaryDirectory(prefix="tempo-train-") as store,
         contextlib.ExitStack() as ends,
     ):
         first = machines[0].host
         meet = f"file://{store}/ranks" if first is None else f"tcp://{_address(first)}:{port}"
-        ranks = [_start(job, *seat, meet, ends) for seat in _seats(machines)]
-        _listen(ranks, job.folder, listener)
+        ranks = [_start(job, *seat, meet, ends, news) for seat in _seats(machines)]
+        _listen(ranks, news, job.folder, listener)
 
 
 def _seats(machines: list[Machine]) -> Iterator[tuple[Machine, int, int, int]]:
@@ -128,6 +130,7 @@ def _start(
     local: int,
     meet: str,
     ends: contextlib.ExitStack,
+    news: "_News",
 ) -> subprocess.Popen[str]:
     job.folder.mkdir(parents=True, exist_ok=True)
     log = ends.enter_context(log_of(job.folder, rank).open("w", encoding="utf-8"))
@@ -147,6 +150,8 @@ def _start(
         env=os.environ | environment,
     )
     ends.callback(_end, process)
+    assert process.stdout is not None
+    threading.Thread(target=_read, args=(rank, process.stdout, news), daemon=True).start()
     order = {
         "place": dataclasses.asdict(RankPlace(rank, size, local, meet)),
         "parent": os.getpid() if machine.host is None else None,
@@ -160,12 +165,10 @@ def _start(
     return process
 
 
-def _listen(ranks: list[subprocess.Popen[str]], folder: Path, listener: Listener) -> None:
+def _listen(
+    ranks: list[subprocess.Popen[str]], news: "_News", folder: Path, listener: Listener
+) -> None:
     """Pass on what rank 0 tells, until all have ended well or one has not."""
-    news: queue.SimpleQueue[tuple[int, str | None]] = queue.SimpleQueue()
-    for rank, process in enumerate(ranks):
-        assert process.stdout is not None
-        threading.Thread(target=_read, args=(rank, process.stdout, news), daemon=True).start()
     running, failures = len(ranks), list[Failure]()
     patience: float | None = None
     while running:
@@ -186,19 +189,20 @@ def _listen(ranks: list[subprocess.Popen[str]], folder: Path, listener: Listener
         if failures and patience is None:
             patience = _GRACE_SECONDS
     if failures:
-        raise _first_of(failures, len(ranks), folder)
+        raise first_of(failures, len(ranks), folder)
 
 
-def _read(rank: int, said: IO[str], news: "queue.SimpleQueue[tuple[int, str | None]]") -> None:
-    for line in said:
-        news.put((rank, line))
+def _read(rank: int, said: IO[str], news: "_News") -> None:
+    with said:
+        for line in said:
+            news.put((rank, line))
     news.put((rank, None))
 
 
 def _how_it_ended(
     rank: int, process: subprocess.Popen[str], folder: Path, failures: list[Failure]
 ) -> list[Failure]:
-    status = process.wait(_EXIT_SECONDS)
+    status = process.wait()
     if status == 0 or any(failure.rank == rank for failure in failures):
         return []
     if status < 0:
@@ -208,7 +212,8 @@ def _how_it_ended(
     return [Failure(rank, time.time(), how, killed=status < 0, known=False)]
 
 
-def _first_of(failures: list[Failure], size: int, folder: Path) -> RankError:
+def first_of(failures: list[Failure], size: int, folder: Path) -> RankError:
+    """The error of the rank that failed first; the others have lost their connection to it."""
     first = min(failures, key=lambda failure: (not failure.killed, failure.at))
     if first.known and size == 1:
         return RankError(first.message)

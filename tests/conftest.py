@@ -2,8 +2,12 @@
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:  # what it imports takes seconds, and few tests need it
+    from tests.training.tiny_dataset import TinyDataset
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILMS = REPOSITORY.parent / "shared" / "videos"
@@ -24,3 +28,12 @@ def ffprobe() -> str:
     if found is None:
         pytest.skip("ffprobe is not installed (it is an independent reference, not a need)")
     return found
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> "TinyDataset":
+    """The tiny published version. Never written to: tests that damage something copy it first."""
+    from tests.training.tiny_dataset import make
+
+    folder: Path = tmp_path_factory.mktemp("tiny-dataset")
+    return make(folder)

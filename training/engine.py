@@ -41,7 +41,7 @@ class EngineConfig:
 
     Attributes:
         precision: of the network's weights and activations; "bfloat16" keeps float32 weights in the
-            sharded optimiser, so it needs ZeRO 1 or more.
+            sharded optimiser, so it needs ZeRO 2 or 3.
         zero: what is sharded over ranks: 0 nothing, 1 the optimiser's states and float32 weights,
             2 gradients too, 3 weights too.
         offload: what waits in main memory: nothing, the optimiser's states, or all (ZeRO 3).
@@ -58,10 +58,11 @@ class EngineConfig:
             raise ValueError(
                 f"engine.context_parallel = {self.context_parallel}: give at least 1 (off)"
             )
-        if self.precision == "bfloat16" and self.zero == 0:
+        if self.precision == "bfloat16" and self.zero < 2:
             raise ValueError(
-                "engine.precision = bfloat16 with engine.zero = 0: the float32 weights are kept in "
-                "the sharded optimiser; use engine.zero = 1, which costs nothing on one rank"
+                f"engine.precision = bfloat16 with engine.zero = {self.zero}: float32 weights and "
+                "gradients are kept in the sharded optimiser; use engine.zero = 2 or 3, which cost "
+                "nothing on one rank"
             )
         if self.offload != "none" and self.zero == 0:
             raise ValueError(
@@ -100,6 +101,8 @@ class EngineConfig:
             "gradient_clipping": (clip_norm or 0.0) if self.zero else 0.0,
             "steps_per_print": _NEVER,
             "bf16": {"enabled": self.precision == "bfloat16", "check_grad_overflow": True},
+            # Micro-batches add up in float32: eight bits would lose the small ones.
+            "data_types": {"grad_accum_dtype": "fp32"},
             "zero_optimization": zero,
             # Torch's AdamW, also for offloaded states: DeepSpeed's own have no room for the EMA.
             "zero_allow_untested_optimizer": True,
@@ -167,6 +170,9 @@ class Engine:
         self._world = world
         trained = [p for p in network.parameters() if p.requires_grad]
         self._adam = AveragingAdamW(trained, optimiser, average)
+        if config.zero == 3:
+            # A block's weights come and go together; hooks on its layers would break its graph.
+            deepspeed.utils.set_z3_leaf_modules(network, [type(network.blocks[0])])
         self.run, self._zero, _, _ = deepspeed.initialize(
             model=network,
             optimizer=self._adam,
@@ -333,7 +339,7 @@ def whole(parameter: torch.nn.Parameter, *, write: bool = False) -> Iterator[Non
     if not hasattr(parameter, "ds_id"):
         yield
         return
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero import GatheredParameters
 
     with GatheredParameters([parameter], modifier_rank=0 if write else None):
         yield

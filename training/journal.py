@@ -81,15 +81,15 @@ class Journal:
     ) -> None:
         self._open.close()
 
-    def step(self, report: StepReport) -> list[StepReport]:
-        """Write a step down.
+    def step(self, report: StepReport, *, last: bool) -> list[StepReport]:
+        """Write a step down; with the last of the run, or every few, the curves get a point.
 
         Returns:
-            The steps since the last point of the curves, where this one completes them; else none.
+            The steps since the last point of the curves, where these get one; else none.
         """
         self._lines.write(json.dumps(_plain(dataclasses.asdict(report))) + "\n")
         self._recent.append(report)
-        if len(self._recent) < self._config.every:
+        if not last and len(self._recent) < self._config.every:
             return []
         recent, self._recent = self._recent, []
         self.scalars(report.step + 1, summary(recent))

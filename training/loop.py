@@ -152,7 +152,8 @@ def _write_down(parts: Parts, report: StepReport, batches: list[dict[str, Any]])
         return
     if gathered is not None:
         parts.journal.skipped(report.step, [batch for rank in gathered for batch in rank])
-    parts.tell(report, parts.journal.step(report))
+    last = report.step + 1 == parts.config.steps
+    parts.tell(report, parts.journal.step(report, last=last))
 
 
 def _validate(parts: Parts, done: int, *, last: bool) -> float | None:

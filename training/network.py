@@ -198,16 +198,25 @@ def source_of(init: InitConfig) -> WeightSource | None:
 
 
 def build_network(
-    config: NetworkConfig, engine: EngineConfig, seed: int, world: World
+    config: NetworkConfig, engine: EngineConfig, seed: int, world: World, *, blank: bool = False
 ) -> MultiMaskDiT:
     """Make the network; all ranks call it together.
+
+    Args:
+        config: of the network.
+        engine: decides how it is sharded.
+        seed: of random weights.
+        world: all ranks.
+        blank: what is trained will be overwritten, so its first weights need not be there any more.
 
     Raises:
         CheckpointError: its first weights are not there, or of another network.
     """
-    source = source_of(config.init)
-    if source is None and engine.zero == 3:
-        source = DrawnWeights(config.size, seed)
+    source = None
+    if config.lora is not None or not blank:
+        source = source_of(config.init)
+        if source is None and engine.zero == 3:
+            source = DrawnWeights(config.size, seed)
     with construction(engine, world):
         torch.manual_seed(seed)
         network = MultiMaskDiT.of(config.size)

@@ -86,7 +86,7 @@ def train(job: RunJob, place: RankPlace, tell: Tell) -> None:
             TrainingData.open(job.manifest, config.data, sha256=job.provenance.manifest_sha256)
         )
         objective = objective_of(config, world)
-        engine = engine_of(config, world)
+        engine = engine_of(config, world, blank=job.resume is not None)
         if job.resume is not None:
             restore(engine, StoredState(step_folder(job.checkpoints, job.resume)))
         journal = open_.enter_context(_journal(job, start)) if world.first else None
@@ -120,8 +120,8 @@ def objective_of(config: TrainConfig, world: World) -> Objective:
     )
 
 
-def engine_of(config: TrainConfig, world: World) -> Engine:
-    """The network with its first weights, sharded.
+def engine_of(config: TrainConfig, world: World, *, blank: bool) -> Engine:
+    """The network with its first weights, or `blank` for those of a checkpoint; sharded.
 
     Raises:
         CheckpointError: its first weights are not there, or of another network.
@@ -133,7 +133,7 @@ def engine_of(config: TrainConfig, world: World) -> Engine:
             f"{world.data_ranks} ranks cannot share data.batch.microbatches = {microbatches} "
             "evenly: use a number of ranks that divides it"
         )
-    network = build_network(config.network, config.engine, config.seed, world)
+    network = build_network(config.network, config.engine, config.seed, world, blank=blank)
     network.train()
     return Engine(
         network,
@@ -302,7 +302,7 @@ def replay_step(job: RunJob, step: int) -> list[dict[str, Any]]:
     config = dataclasses.replace(job.config, engine=engine)
     with tempfile.TemporaryDirectory(prefix="tempo-replay-") as store:
         world = World.join(RankPlace(0, 1, 0, f"file://{store}/ranks"), 1)
-        made = engine_of(config, world)
+        made = engine_of(config, world, blank=job.resume is not None)
         if job.resume is not None:
             restore(made, StoredState(step_folder(job.checkpoints, job.resume)))
         with TrainingData.open(

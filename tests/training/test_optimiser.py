@@ -61,7 +61,7 @@ def test_without_a_ramp_the_decay_is_constant() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: EngineConfig(precision="bfloat16", zero=0), "engine.zero = 1"),
+        (lambda: EngineConfig(precision="bfloat16", zero=1), "engine.zero = 2 or 3"),
         (lambda: EngineConfig(offload="optimiser", zero=0), "engine.zero = 1 or more"),
         (lambda: EngineConfig(offload="all", zero=2), "engine.zero = 3"),
         (lambda: EngineConfig(context_parallel=0), "at least 1"),

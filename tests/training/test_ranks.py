@@ -1,6 +1,5 @@
 """However the work is shared out, it is the same work: ZeRO stages, ranks, adapters, Ulysses."""
 
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +60,13 @@ def test_all_are_one_process(runs: Path, name: str, kind: str) -> None:
     assert losses(runs / name) == pytest.approx(losses(runs / "zero0-1"), rel=1e-4)
 
 
+@pytest.mark.parametrize("name", [f"{name}-2" for name in EXACT] + [f"{n}-1" for n in ALONE])
+def test_all_judge_the_average_alike(runs: Path, name: str) -> None:
+    found, expected = (read_record(step_folder(runs / n, STEPS)) for n in (name, "zero0-1"))
+    assert expected.val_loss is not None
+    assert found.val_loss == pytest.approx(expected.val_loss, rel=1e-4)
+
+
 def test_the_reference_learns_and_its_average_lags(runs: Path) -> None:
     first = StoredState(step_folder(runs / "zero0-1", HALF))
     name = "blocks.0.attn1.to_q.weight"
@@ -88,7 +94,7 @@ def test_another_number_of_ranks_goes_on(runs: Path, name: str) -> None:
     for kind in ("weight", "ema"):
         expected = state(runs / "zero0-1", kind)
         torch.testing.assert_close(state(resumed, kind), expected, rtol=2e-3, atol=2e-5)
-    assert read_record(step_folder(resumed, STEPS)).world_size == len(("one", "two"))
+    assert read_record(step_folder(resumed, STEPS)).world_size == 2
 
 
 def test_bfloat16_keeps_weights_in_float32(runs: Path) -> None:
@@ -97,7 +103,7 @@ def test_bfloat16_keeps_weights_in_float32(runs: Path) -> None:
         found = state(runs / name, "weight")
         assert not torch.equal(found, found.bfloat16().float())
         assert losses(runs / name) == pytest.approx(losses(runs / "zero0-1"), rel=0.02)
-        assert (found - expected).norm() < 0.1 * expected.norm()
+        assert (found - expected).norm() < 0.02 * expected.norm()
 
 
 def test_adapters_alone_are_trained(runs: Path) -> None:
@@ -106,4 +112,3 @@ def test_adapters_alone_are_trained(runs: Path) -> None:
     assert all("lora_" in name for name in stored.shapes)
     one, two = losses(runs / "lora-1"), losses(runs / "lora-2")
     assert two == pytest.approx(one, rel=1e-3)
-    assert dataclasses.asdict(stored.record)["step"] == STEPS
