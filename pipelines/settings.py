@@ -203,6 +203,9 @@ def _parsed(value: str, kind: Any, path: str) -> Any:  # noqa: ANN401 - a field 
         if typing.get_origin(kind) is tuple:
             items = json.loads(value) if value.startswith("[") else value.split(",")
             return adapter.validate_python(tuple(item for item in items if item != ""))
+        if typing.get_origin(kind) is typing.Literal:
+            # pydantic compares strings with the members, so the number 3 would never be named.
+            return adapter.validate_python({str(m): m for m in typing.get_args(kind)}.get(value))
         return adapter.validate_strings(value)
     except (pydantic.ValidationError, json.JSONDecodeError) as error:
         raise ValueError(f"--set {path}={value}: not a value of type {_name(kind)}") from error

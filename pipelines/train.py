@@ -28,6 +28,7 @@ from model.schedule import TOP_RATE
 from pipelines.job import Progress, new_run_id
 from pipelines.settings import Home, typed_config
 from pipelines.train_ranks import Machine, read_hostfile, run_ranks
+from pipelines.train_samples import SampleRequest, sample_held_out
 from pipelines.version import code_version
 from training.checkpoint import (
     GENERATOR,
@@ -38,13 +39,14 @@ from training.checkpoint import (
     step_folder,
 )
 from training.config import TrainConfig
-from training.errors import CheckpointError, TrainingError
+from training.errors import CheckpointError, TrainingDataError, TrainingError
 from training.network import InitConfig
 from training.samples import Samples
 from training.trainer import RunJob, latest
 from training.versions import PublishedVersion, published_version
 
 _LOCK = ".lock"
+_SAMPLES = "samples"
 _MAY_CHANGE = ("steps", "checkpoint", "log", "engine", "data.loader")
 """What another configuration may differ in and still go on from a checkpoint: none of it decides
 what a step computes, up to rounding. (The length of a cosine schedule is `steps`, and is said.)"""
@@ -97,7 +99,7 @@ class Trained:
         checkpoint: the newest.
         generator: in it, for `tempo generate`; None: `tempo export` makes one.
         folder: config, metrics, curves and logs of ranks.
-        samples: videos made while training, where there are any.
+        samples: contact sheet of a video by it, where a film is held out to begin one from.
         warnings: what may turn out badly.
     """
 
@@ -215,7 +217,7 @@ class _Run:
         step = latest(job.checkpoints)
         assert step is not None
         folder = step_folder(job.checkpoints, step)
-        generator, samples = folder / GENERATOR, job.folder / "samples"
+        generator = folder / GENERATOR if (folder / GENERATOR).is_dir() else None
         return Trained(
             training=job.provenance.training,
             dataset=job.provenance.dataset,
@@ -225,11 +227,26 @@ class _Run:
             loss=self.loss,
             val_loss=read_record(folder).val_loss,
             checkpoint=folder,
-            generator=generator if generator.is_dir() else None,
+            generator=generator,
             folder=job.folder,
-            samples=samples if samples.is_dir() else None,
+            samples=self._sample(generator, step) if generator else None,
             warnings=job.config.warnings(),
         )
+
+    def _sample(self, generator: Path, step: int) -> Path | None:
+        """A video beside a held-out film; once for a checkpoint, and where there is such a film."""
+        job = self.job
+        out = job.folder / _SAMPLES / f"step-{step:08d}.mp4"
+        if out.with_suffix(".png").is_file():
+            return out.with_suffix(".png")
+        windows = job.config.data.windows
+        frames = 4 * (windows.usable_lengths[-1] - 1) + 1
+        request = SampleRequest(generator, job.manifest, windows, out, frames)
+        try:
+            return sample_held_out(request, self.progress)
+        except TrainingDataError as error:
+            self.progress.say(f"no sample was made: {error}")
+            return None
 
     def _hear(self, kind: str, event: dict[str, Any]) -> None:
         match kind:

@@ -164,6 +164,26 @@ def budget(config: TrainConfig, machine: Machine) -> Budget:
     )
 
 
+def remedy(config: TrainConfig, machine: Machine) -> tuple[str, ...] | None:
+    """Changes of a config that does not fit by which it would, the cheapest first; None: none does.
+
+    They add up: recompute blocks, shard weights too, move the optimiser's states to main memory.
+    """
+    blocks = dataclasses.replace(config.network, recompute="blocks", recompute_every=1)
+    engine, changes = config.engine, ["network.recompute=blocks"]
+    tried = [(tuple(changes), engine)]
+    if config.network.lora is None:  # adapters are small, and ZeRO 3 does not go with them
+        engine = dataclasses.replace(engine, zero=3)
+        tried.append((tuple(changes := [*changes, "engine.zero=3"]), engine))
+    if engine.zero:
+        engine = dataclasses.replace(engine, offload="optimiser")
+        tried.append(((*changes, "engine.offload=optimiser"), engine))
+    for named, changed in tried:
+        if budget(dataclasses.replace(config, network=blocks, engine=changed), machine).fits:
+            return named
+    return None
+
+
 def buckets(config: TrainConfig) -> list[Bucket]:
     """All windows that the recipe may show."""
     windows = config.data.windows

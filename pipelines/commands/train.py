@@ -13,6 +13,7 @@ from pipelines.console import ConsoleProgress
 if TYPE_CHECKING:
     from pipelines.export import Replayed
     from pipelines.train import Trained
+    from training.budget import Budget
 
 
 def train_command(
@@ -34,6 +35,18 @@ def train_command(
         Path | None, typer.Option(help="Machines instead: lines of HOST slots=N, by ssh.")
     ] = None,
     resume: Annotated[str, typer.Option(help="auto or never.")] = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would need; load and start nothing.")
+    ] = False,
+    gpu_memory: Annotated[
+        float, typer.Option(min=0.1, metavar="GIB", help="Of each GPU, for --dry-run.")
+    ] = 80.0,
+    peak_tflops: Annotated[
+        float, typer.Option(min=0.001, help="Of each GPU, from its datasheet, for --dry-run.")
+    ] = 989.0,
+    mfu: Annotated[
+        float, typer.Option(min=0.001, max=1.0, help="Share of that it reaches, for --dry-run.")
+    ] = 0.4,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,10 +56,13 @@ def train_command(
       tempo train train_debug_cpu --dataset demo
       tempo train train_debug_cpu_stage2 --dataset demo --from debug_cpu-demo-1
       tempo train train_stage1_a14b --dataset films@3 --gpus 8 --set optimiser.lr=2e-5
+      tempo train train_stage2_a14b --dataset films --gpus 64 --dry-run --mfu 0.35
     """
     from pipelines.recipes.training import training_recipe
     from pipelines.settings import home_at, with_overrides
     from pipelines.train import TrainRequest, train
+    from pipelines.train_ranks import read_hostfile
+    from training.budget import Machine, budget, remedy
 
     given = [f"steps={steps}"] if steps is not None else []
     if start_from is not None:
@@ -62,11 +78,28 @@ def train_command(
         resume="never" if resume == "never" else "auto",
     )
     progress = ConsoleProgress(quiet=as_json)
+    if dry_run:
+        ranks = sum(host.ranks for host in read_hostfile(hostfile)) if hostfile else gpus or 1
+        machine = Machine(ranks, round(gpu_memory * 2**30), peak_tflops * 1e12, mfu)
+        needed = budget(request.config, machine)
+        _show_budget(needed, request.config.warnings(), progress)
+        if not needed.fits and (changes := remedy(request.config, machine)):
+            progress.say("it would fit with " + " ".join(f"--set {change}" for change in changes))
+        if as_json:
+            typer.echo(json.dumps(needed.document(), sort_keys=True))
+        return
     with progress:
         trained = train(request, home_at(home), progress)
     _show(trained, progress)
     if as_json:
         typer.echo(json.dumps(trained.document(), sort_keys=True))
+
+
+def _show_budget(needed: "Budget", warnings: list[str], progress: ConsoleProgress) -> None:
+    for line in needed.lines():
+        progress.out.print(line, soft_wrap=True, highlight=False)
+    for warning in warnings:
+        progress.say(f"warning: {warning}")
 
 
 def _show(trained: "Trained", progress: ConsoleProgress) -> None:

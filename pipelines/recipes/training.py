@@ -3,6 +3,7 @@
 import dataclasses
 
 from model import presets
+from model.flow_matching import TimeSampling
 from model.generator_folder import CodecSpec, TextSpec
 from model.lora import LoraSettings
 from training.checkpoint import CheckpointConfig
@@ -30,17 +31,17 @@ def train_debug_cpu() -> TrainConfig:
     trained from the start, so that its videos can be looked at.
     """
     mixture = MaskMixture(
-        random=0.2, every2=0.25, every4=0.25, first=0.2, first_last=0.02, prefix=0.03, none=0.05
+        random=0.1, every2=0.2, every4=0.25, first=0.25, first_last=0.05, prefix=0.05, none=0.1
     )
     data = stage_1()
     return TrainConfig(
         recipe="train_debug_cpu",
         stage="stage_1",
-        steps=1500,
+        steps=4000,
         network=NetworkConfig(
             presets.DiTConfig(
-                num_attention_heads=4,
-                attention_head_dim=24,
+                num_attention_heads=3,
+                attention_head_dim=32,
                 ffn_dim=384,
                 num_layers=4,
                 text_dim=32,
@@ -62,11 +63,15 @@ def train_debug_cpu() -> TrainConfig:
                 max_crop=0.6,
                 token_side=8,
             ),
-            examples=ExampleConfig(masks=MaskConfig(mixture), max_start=0.0),
+            examples=ExampleConfig(
+                masks=MaskConfig(mixture), times=TimeSampling("uniform", shift=1.0), max_start=0.0
+            ),
             batch=BatchConfig(microbatches=2, samples=4),
             loader=LoaderConfig(workers=1),
         ),
-        optimiser=OptimiserConfig(lr=1e-3, warmup=100, schedule="cosine"),
+        optimiser=OptimiserConfig(
+            lr=6e-3, betas=(0.9, 0.99), warmup=100, schedule="cosine", final_share=0.02
+        ),
         validation=ValidationConfig(every=250, windows=16),
         checkpoint=CheckpointConfig(every=250, keep_last=2, generator=True),
     )
@@ -95,7 +100,7 @@ def train_stage1_a14b() -> TrainConfig:
         stage="stage_1",
         steps=15_000,
         network=NetworkConfig(
-            presets.a14b(), init=InitConfig("pretrained", _WAN), recompute="selective"
+            presets.a14b(), init=InitConfig("pretrained", _WAN), recompute="blocks"
         ),
         codec=CodecSpec("wan", source=_WAN),
         text=TextSpec("umt5", source=_WAN),

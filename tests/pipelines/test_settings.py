@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from curation.records import canonical_json
 from pipelines.curate import CurateConfig
 from pipelines.recipes.curation import RECIPES, curate_offline
+from pipelines.recipes.training import training_recipe
 from pipelines.settings import typed_config, with_overrides
 
 
@@ -29,6 +30,16 @@ def test_fields_are_replaced_at_any_depth_and_the_recipe_stays() -> None:
     assert config.captioners == ("describe",)
     assert config.select.licences == ("CC0-1.0", "CC-BY-4.0")
     assert recipe == curate_offline()
+
+
+def test_one_of_several_numbers_or_words_is_named_as_it_is_written() -> None:
+    config = with_overrides(training_recipe("train_debug_cpu"), ["engine.zero=3"])
+    assert config.engine.zero == 3
+    config = with_overrides(config, ["engine.offload=optimiser"])
+    assert config.engine.offload == "optimiser"
+    for wrong in ("engine.zero=4", "engine.offload=disk"):
+        with pytest.raises(ValueError, match="not a value of type"):
+            with_overrides(config, [wrong])
 
 
 @pytest.mark.parametrize("order", [1, -1])

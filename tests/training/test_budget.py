@@ -16,7 +16,8 @@ from model.dit import MultiMaskDiT
 from model.generator_folder import CodecSpec, TextSpec
 from model.lora import LoraSettings, add_lora
 from pipelines.recipes.training import RECIPES, training_recipe
-from training.budget import Machine, activation_bytes, buckets, budget, lora_parameters
+from pipelines.settings import with_overrides
+from training.budget import Machine, activation_bytes, buckets, budget, lora_parameters, remedy
 from training.config import TrainConfig
 from training.data import DataConfig
 from training.ema import EmaConfig
@@ -231,6 +232,19 @@ def test_the_14b_model_in_numbers() -> None:
     assert counted.gpu["optimiser"] == pytest.approx(8 * 14.289e9 / 8, rel=1e-3)
     assert not counted.fits
     assert "NO" in "\n".join(counted.lines())
+
+
+def test_a_remedy_fits_and_is_the_first_that_does() -> None:
+    made = training_recipe("train_stage1_a14b")
+    plenty, tight = Machine(ranks=32, gpu_bytes=80 * 2**30), Machine(ranks=8, gpu_bytes=80 * 2**30)
+    selective = dataclasses.replace(
+        made, network=dataclasses.replace(made.network, recompute="selective")
+    )
+    assert remedy(selective, plenty) == ("network.recompute=blocks",)
+    changes = remedy(selective, tight)
+    assert changes is not None and changes[-1] == "engine.offload=optimiser"
+    assert budget(with_overrides(selective, list(changes)), tight).fits
+    assert remedy(selective, dataclasses.replace(tight, gpu_bytes=8 * 2**30)) is None
 
 
 @pytest.mark.parametrize("name", RECIPES)
