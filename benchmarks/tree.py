@@ -10,7 +10,7 @@ On a processor a small network and the DCT codec; on a GPU the 1.3B shape at 832
 Under `torchrun` the windows of a level are spread over the ranks, and the monolithic video is
 repeated on each.
 
-    python -m benchmarks.tree --frames 121 241 481 961 1921
+    python -m benchmarks.tree --size 64x64 --rounds 1
 """
 
 import argparse
@@ -58,6 +58,8 @@ class Bench:
     steps: int
     ranks: Ranks
     device: torch.device
+    batch: int | None
+    """Windows at once; None: what 4 GiB of activations hold, as `tempo generate` does by itself."""
 
     @property
     def alone(self) -> bool:
@@ -88,7 +90,7 @@ class Bench:
             width=self.width,
             sampling=Sampling((LevelSampling(guidance=1.0),)),
         )
-        execution = Execution(order, batch=1)
+        execution = Execution(order, self.batch)
         return self.generator.generate(request, execution, ranks=self.ranks)
 
 
@@ -235,18 +237,20 @@ def made(arguments: argparse.Namespace) -> Bench:
     width, _, height = (arguments.size or ("832x480" if large else "128x96")).partition("x")
     text = ByteEncoder(width=config.text_dim, length=512 if large else 16)
     generator = TreeGenerator(network, DctCodec(), text)
-    return Bench(generator, int(width), int(height), arguments.steps, ranks, device)
+    size = int(width), int(height)
+    return Bench(generator, *size, arguments.steps, ranks, device, arguments.batch)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--frames", type=int, nargs="+", default=[121, 241, 481])
+    parser.add_argument("--frames", type=int, nargs="+", default=[121, 241, 481, 961, 1921])
     parser.add_argument("--longest", type=int, default=1921, help="of the monolithic video")
     parser.add_argument("--preset", choices=PRESETS)
     parser.add_argument("--size", help="WIDTHxHEIGHT")
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--batch", type=int, help="windows at once; default what memory allows")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default=default)
     return parser.parse_args()
