@@ -229,10 +229,18 @@ def _fetched(uri: str) -> tuple[Path, BinaryIO]:
             _fetch(uri, size, path)
             continue
         fcntl.flock(file, fcntl.LOCK_SH)
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        if _is_still(file, path):
             os.utime(path)  # used now: it is removed late
             return path, file
         file.close()  # removed between the two
+
+
+def _is_still(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _fetch(uri: str, size: int, path: Path) -> None:
@@ -242,28 +250,38 @@ def _fetch(uri: str, size: int, path: Path) -> None:
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with file_system().open_input_stream(_key(uri)) as source, partial.open("wb") as copy:
+            fcntl.flock(copy, fcntl.LOCK_EX)  # what a killed download leaves is not locked
             shutil.copyfileobj(source, copy, _BLOCK)
-        if partial.stat().st_size != size:
-            raise OSError(f"{partial.stat().st_size} bytes came of {size}")
-        partial.rename(path)
+            if copy.tell() != size:
+                raise OSError(f"{copy.tell()} bytes came of {size}")
+            copy.flush()
+            # Never over another's copy, which may be in use under that name. One that lost its own
+            # to somebody who made room, before it was locked, is asked for again.
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                path.hardlink_to(partial)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def _make_room(folder: Path, size: int) -> None:
     """Remove what was used longest ago and is not in use, until the next object fits."""
-    held = sorted((path for path in folder.iterdir()), key=lambda path: path.stat().st_mtime)
-    excess = sum(path.stat().st_size for path in held) + size - cache_bytes()
-    for path in held:
+    held = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # others make room, too
+            state = path.stat()
+            held.append((state.st_mtime, state.st_size, path))
+    excess = sum(kept for _, kept, _ in held) + size - cache_bytes()
+    for _, freed, path in sorted(held):
         if excess <= 0:
             return
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            excess -= path.stat().st_size
-            path.unlink()
+        with (
+            contextlib.suppress(FileNotFoundError, BlockingIOError),
+            path.open("rb") as file,
+        ):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(file, path):  # and not another copy, made since this one was opened
+                path.unlink()
+                excess -= freed
 
 
 def store_folder(folder: Path, address: str, last: str) -> None:

@@ -1,5 +1,6 @@
 """Films, manifests, warehouse and published versions in a real S3-compatible store."""
 
+import concurrent.futures
 import csv
 import json
 from collections.abc import Iterator
@@ -158,6 +159,24 @@ def test_the_cache_keeps_what_is_in_use_and_no_more_than_it_may(
         assert list(remote.cache_folder().iterdir()) == [two]
     with pytest.raises(FilmError, match="vanished"), at_hand(StoredObject(f"{FILMS}/none.mp4")):
         raise AssertionError("there is no such object")
+
+
+@pytest.mark.usefixtures("store")
+def test_those_who_fetch_at_once_do_not_take_each_others_copies(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPO_CACHE", str(tmp_path))
+    monkeypatch.setenv("TEMPO_CACHE_BYTES", "1")  # everybody has to make room
+    content = {path.name: path.read_bytes() for path in films.glob("*.mp4")}
+    objects = listed(f"{FILMS}/*.mp4")
+
+    def fetch(number: int) -> bool:
+        place = objects[number % len(objects)]
+        with at_hand(place) as path:
+            return path.read_bytes() == path.read_bytes() == content[place.name]
+
+    with concurrent.futures.ThreadPoolExecutor(6) as threads:
+        assert all(threads.map(fetch, range(60)))
 
 
 def test_an_endpoint_with_a_password_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
