@@ -59,12 +59,14 @@ class Tasks:
         samples = self._plan.samples
         whole = [film for film in samples["video_id"].unique().to_pylist() if self._is_whole(film)]
         open_shards = [name for name in self.shards if not index_of(self._folder, name).is_file()]
-        for film in whole:
-            chosen = pc.and_(
-                pc.equal(samples["video_id"], film),
+        samples = samples.filter(
+            pc.and_(
+                pc.is_in(samples["video_id"], pa.array(whole, pa.string())),
                 pc.is_in(samples["shard"], pa.array(open_shards, pa.string())),
             )
-            rows = samples.filter(chosen).to_pylist()
+        )
+        for film in whole:
+            rows = samples.filter(pc.equal(samples["video_id"], film)).to_pylist()
             rows = [row for row in rows if row["sample_id"] not in self._stored]
             if len(rows) > 1:
                 yield FilmTask(
