@@ -18,7 +18,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from fsspec.utils import glob_translate
@@ -119,12 +119,16 @@ def _given(names: tuple[str, ...]) -> str:
 
 @functools.cache
 def _file_system(endpoint: str, region: str) -> fs.S3FileSystem:
-    retries = fs.AwsStandardS3RetryStrategy(max_attempts=6)
+    # Opened when there is something to write: small objects then go in one request, not in three.
+    options: dict[str, Any] = {
+        "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=6),
+        "allow_delayed_open": True,
+    }
     if not endpoint:
-        return fs.S3FileSystem(region=region or None, retry_strategy=retries)
+        return fs.S3FileSystem(region=region or None, **options)
     scheme, host = _host(endpoint)
     return fs.S3FileSystem(
-        endpoint_override=host, scheme=scheme, region=region or _REGION, retry_strategy=retries
+        endpoint_override=host, scheme=scheme, region=region or _REGION, **options
     )
 
 
