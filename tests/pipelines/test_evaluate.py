@@ -375,4 +375,4 @@ def test_an_unknown_recipe_and_run_are_named(
     assert "evaluate_table3" in asked.stderr
     asked = tempo("report-eval", "latest", "--home", str(tmp_path))
     assert asked.returncode == 1
-    assert "none yet" in asked.stderr
+    assert "no catalog is kept there" in asked.stderr
