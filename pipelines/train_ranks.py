@@ -31,7 +31,7 @@ _GRACE_SECONDS = 1.5
 """After a failure, so long is listened for one that was earlier."""
 _TAIL = 15
 _BOOT = "from pipelines.train_rank import main; main()"
-_HOST = re.compile(r"[A-Za-z0-9@._:-]+")
+_HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9@._:-]*)\s+slots=(\d+)")
 
 Listener = Callable[[str, dict[str, Any]], None]
 _News = queue.SimpleQueue[tuple[int, str | None]]
@@ -78,13 +78,13 @@ def read_hostfile(path: Path) -> list[Machine]:
     """
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        words = line.split("#", 1)[0].split()
+        words = line.split("#", 1)[0].strip()
         if not words:
             continue
-        slots = words[1].removeprefix("slots=") if len(words) == 2 else ""
-        if not _HOST.fullmatch(words[0]) or words[0].startswith("-") or not slots.isdecimal():
+        match = _HOST.fullmatch(words)
+        if match is None:
             raise ValueError(f"hostfile {path}: {line!r}: write lines such as `node1 slots=8`")
-        found.append(Machine(words[0], int(slots)))
+        found.append(Machine(match[1], int(match[2])))
     if not found or min(machine.ranks for machine in found) < 1:
         raise ValueError(f"hostfile {path}: name at least one machine, with one slot or more")
     return found

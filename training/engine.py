@@ -211,7 +211,7 @@ class Engine:
         return Update(applied, norm if applied else float("inf"))
 
     def gradient_norm(self, loss: Tensor) -> float:
-        """Norm of the gradients of a loss, which are then forgotten. On one rank, ZeRO 0."""
+        """Norm of the gradients of a loss of `network`, forgotten afterwards; one rank, ZeRO 0."""
         assert self._config.zero == 0 and self._world.size == 1
         trained = [p for p in self.network.parameters() if p.requires_grad]
         gradients = torch.autograd.grad(loss, trained, allow_unused=True)

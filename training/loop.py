@@ -20,7 +20,7 @@ from training.errors import DivergedError
 from training.journal import SKIPPED, Journal
 from training.loader import Loader
 from training.meter import Meter, StepReport
-from training.objective import Losses, Objective
+from training.objective import Losses, Objective, VelocityNetwork
 from training.ranks import World
 
 
@@ -102,7 +102,7 @@ def train_step(parts: Parts, loader: Loader, step: int) -> tuple[StepReport, lis
     while not last:
         batch = next(loader)
         last = batch.last_of_step
-        losses = forward(parts, batch)
+        losses = forward(parts, batch, parts.engine.run)
         parts.engine.backward(losses.total, last=last)
         parts.meter.watch(batch, losses)
         batches.append(described(batch, losses))
@@ -111,12 +111,12 @@ def train_step(parts: Parts, loader: Loader, step: int) -> tuple[StepReport, lis
     return parts.meter.report(step, update, lr, loader.waited), batches
 
 
-def forward(parts: Parts, batch: Batch) -> Losses:
+def forward(parts: Parts, batch: Batch, network: VelocityNetwork) -> Losses:
     """The losses of a micro-batch; what dropout draws depends on its place alone."""
     draws = Draws(parts.config.seed, Purpose.DROPOUT, batch.slot)
     torch.manual_seed(draws.word() >> 1)
     inputs = parts.objective.prepare(batch.to(parts.world.device))
-    return parts.objective.loss(parts.engine.run, inputs)
+    return parts.objective.loss(network, inputs)
 
 
 def described(batch: Batch, losses: Losses) -> dict[str, Any]:
@@ -181,6 +181,6 @@ def replay(parts: Parts, step: int) -> Iterator[tuple[dict[str, Any], float]]:
         rank=world.data_rank, ranks=world.data_ranks, start=step, stop=step + 1
     ) as loader:
         for batch in loader:
-            losses = forward(parts, batch)
+            losses = forward(parts, batch, parts.engine.network)
             norm = parts.engine.gradient_norm(losses.total * batch.step_samples / len(batch))
             yield described(batch, losses), norm

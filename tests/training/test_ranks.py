@@ -19,10 +19,10 @@ EXACT = [name for name in ENGINES if ENGINES[name].precision == "float32"]
 def start(rank: int, world: int, folder: Path, manifest: Path) -> subprocess.Popen[bytes]:
     module = "tests.training.process_for_ranks"
     words = [str(rank), str(world), str(folder), str(manifest)]
-    log = (folder / f"log-{world}-{rank}").open("w")
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *words], cwd=REPOSITORY, stdout=log, stderr=log
-    )
+    with (folder / f"log-{world}-{rank}").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *words], cwd=REPOSITORY, stdout=log, stderr=log
+        )
 
 
 @pytest.fixture(scope="module")
