@@ -235,6 +235,8 @@ class Engine:
     def refresh(self) -> None:
         """Bring what was written into fragments to the network, on all ranks."""
         if self._config.zero == 3:
+            # Small weights stay whole between steps, and would be taken for up to date.
+            self._zero._partition_all_parameters()
             for number in range(len(self._zero.fp16_groups)):
                 self._zero._reassign_or_swap_out_partitioned_parameters(number)
             persistent = self._zero.persistent_parameters
