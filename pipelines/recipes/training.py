@@ -37,7 +37,7 @@ def train_debug_cpu() -> TrainConfig:
     return TrainConfig(
         recipe="train_debug_cpu",
         stage="stage_1",
-        steps=4000,
+        steps=2800,
         network=NetworkConfig(
             presets.DiTConfig(
                 num_attention_heads=3,
@@ -72,8 +72,8 @@ def train_debug_cpu() -> TrainConfig:
         optimiser=OptimiserConfig(
             lr=6e-3, betas=(0.9, 0.99), warmup=100, schedule="cosine", final_share=0.02
         ),
-        validation=ValidationConfig(every=250, windows=16),
-        checkpoint=CheckpointConfig(every=250, keep_last=2, generator=True),
+        validation=ValidationConfig(every=700, windows=16),
+        checkpoint=CheckpointConfig(every=350, keep_last=2, generator=True),
     )
 
 
