@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import typer
 from prefect.automations import Automation
@@ -25,25 +25,13 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-POOL = "tempo"
+from flows.options import POOL, SILENCE_SECONDS, FilmsOption, RetrainOption, SilenceOption
+
 PREFECT_FILE = Path(__file__).resolve().parent.parent / "prefect.yaml"
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
-SILENCE_SECONDS = 120
-"""How long a run may show no sign of life: four of the heartbeats that `flows.stack` and compose
-ask for (30 s is Prefect's least)."""
 _BEGINS = dt.timedelta(minutes=10)
 """How long a run may be started in: the first heartbeat is sent when everything is imported."""
-
-FilmsOption = Annotated[
-    str, typer.Option(help="Curated every night: a folder, glob or manifest on the worker.")
-]
-RetrainOption = Annotated[
-    str, typer.Option(help="Recipe that retrains every night and on each published dataset.")
-]
-SilenceOption = Annotated[
-    int, typer.Option(min=40, help="Seconds without a sign of life after which a run is lost.")
-]
 
 
 def automations(silence: dt.timedelta) -> list[Automation]:

@@ -9,10 +9,9 @@ import os
 
 from prefect.runtime import flow_run
 
+from flows.options import WORKER_PID
 from pipelines.worker import die_with
 
-WORKER_PID = "TEMPO_WORKER_PID"
-"""Environment variable: the process id of the worker, set by `flows.worker`."""
 MAX_STARTS = 5
 """Crashed runs are scheduled again (`flows.deployments`) until they were started so often."""
 

@@ -27,7 +27,7 @@ import typer
 from sqlalchemy import URL, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from flows.deployments import SILENCE_SECONDS, FilmsOption, RetrainOption, SilenceOption
+from flows.options import SILENCE_SECONDS, FilmsOption, RetrainOption, SilenceOption
 
 USER, PREFECT_DATABASE, CATALOG_DATABASE = "tempo", "prefect", "tempo"
 _PATIENCE = 120.0
@@ -40,6 +40,9 @@ SERVER_ENVIRONMENT = {
     # Task runs are recorded in batches: one transaction for each stalls a database under load.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    # On a busy machine, ten seconds (the default) for a statement become errors of whole runs.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "30",
 }
 """Of the Prefect server, here and in compose."""
 CLIENT_ENVIRONMENT = {

@@ -12,8 +12,7 @@ from typing import Annotated
 
 import typer
 
-from flows.deployments import POOL
-from flows.running import WORKER_PID
+from flows.options import POOL, WORKER_PID
 
 
 def worker_command(name: str) -> list[str]:
