@@ -255,7 +255,9 @@ def _run(
     numbers = home.runs / evaluation.id / NUMBERS
     numbers.parent.mkdir(parents=True, exist_ok=True)
     with replacing(numbers) as partial:
-        partial.write_text(canonical_json(evaluation.document()) + "\n", encoding="utf-8")
+        # Keys are not sorted: metrics keep VBench's order.
+        text = json.dumps(evaluation.document(), ensure_ascii=False, separators=(",", ":"))
+        partial.write_text(text + "\n", encoding="utf-8")
     page = write_page(home, evaluation, None, images_of(prepared.suite)).page
     made = missing - len(prepared.missing(home))
     return Evaluated(evaluation, numbers, Path(page), made)

@@ -16,6 +16,8 @@ COLOURS = 10
 """Classes c0 … c9; more entries begin anew, and their numbers tell them apart."""
 _WIDTH, _HEIGHT = 360.0, 200.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 12.0, 26.0
+_TICK_ROOM = 6.0
+"""A tick nearer to the right edge is not written: its text would be cut off."""
 
 
 def quality_against_cost(
@@ -117,13 +119,15 @@ class _Axis:
         share = (value - self._low) / (self._high - self._low)
         return self._start + share * (self._end - self._start)
 
-    def ticks(self) -> list[float]:
-        """Three or so round numbers."""
+    def ticks(self) -> list[tuple[float, str]]:
+        """Three or so round numbers, and how they are written: all alike, and none like another."""
         span = self._high - self._low
         step = 10.0 ** math.floor(math.log10(span / 3))
         step *= next((k for k in (1, 2, 5) if span / (step * k) <= 5), 10)
         first = math.ceil(self._low / step)
-        return [step * k for k in range(first, math.floor(self._high / step) + 1)]
+        digits = max(0, -math.floor(math.log10(step) + 1e-9))
+        places = [step * k for k in range(first, math.floor(self._high / step) + 1)]
+        return [(place, f"{place:.{digits}f}") for place in places]
 
 
 def _chart(
@@ -135,15 +139,16 @@ def _chart(
             '<path class="grid" d="M{}H{}"/><text class="tick up" x="{}" y="{}">{}</text>'
         ).format(
             f"{_px(_LEFT)} {_px(up.at(tick))}", _px(_WIDTH - _RIGHT), _px(_LEFT - 6),
-            _px(up.at(tick) + 4), significant(tick),
+            _px(up.at(tick) + 4), text,
         )
-        for tick in up.ticks()
+        for tick, text in up.ticks()
     ]  # fmt: skip
     grid += [
         Markup('<text class="tick" x="{}" y="{}">{}</text>').format(
-            _px(across.at(tick)), _px(floor + 16), significant(tick)
+            _px(across.at(tick)), _px(floor + 16), text
         )
-        for tick in across.ticks()
+        for tick, text in across.ticks()
+        if across.at(tick) < _WIDTH - _RIGHT - _TICK_ROOM
     ]
     return Markup(
         '<figure class="plot"><figcaption>{words}</figcaption>'

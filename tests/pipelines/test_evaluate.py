@@ -136,6 +136,7 @@ def test_again_makes_nothing_and_another_schedule_only_its_own(
     assert again.made == 0
     assert numbers(again) == numbers(done)
     assert read_evaluation(home, "latest") == again.evaluation
+    assert read_evaluation(home, "latest").measures == MetricsConfig(profile="proxy").chosen
     with Catalog.open(home.catalog()) as catalog:
         assert len(catalog.rows(EvaluationRow, {"evaluation_id": done.evaluation.id})) == 2
     wider = dataclasses.replace(CONFIG, schedules=(*CONFIG.schedules, "f(24)m(1)"))
