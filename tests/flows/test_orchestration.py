@@ -141,7 +141,7 @@ def test_a_schedule_fires(services: Services) -> None:
     # What will never pass is not tried again, and says why.
     assert "no such file or folder" in run["state"]["message"]
     tasks = services.of_run("task_runs", Run(services, run["id"]))
-    assert [task["run_count"] for task in tasks] == [1]
+    assert {task["run_count"] for task in tasks} == {1}
 
 
 def test_only_items_that_may_pass_are_tried_again(services: Services, tmp_path: Path) -> None:
@@ -207,11 +207,12 @@ def test_a_run_that_was_lost_with_its_worker_goes_on(lost: Run, undisturbed: Hom
 def schedule_soon(services: Services, home: Path) -> None:
     """A schedule that fires soon, with a folder of films that is not there."""
     known = services.get("deployments/name/curate-videos/nightly")
-    # Prefect's scheduler looks every five seconds, and makes runs of the future only.
+    # Prefect's scheduler looks every five seconds, later on a busy machine, and makes runs of the
+    # future only: one that comes too late for the first catches the next.
     begin = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=45)
     schedule = {
         "active": True,
-        "schedule": {"interval": 86_400, "anchor_date": begin.isoformat()},
+        "schedule": {"interval": 150, "anchor_date": begin.isoformat()},
         "parameters": {"paths": [str(home / "nothing")], "home": str(home)},
     }
     services.post(f"deployments/{known['id']}/schedules", [schedule])
