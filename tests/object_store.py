@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.servers import dying_with_us
+
 USER, SECRET = "films:curator", "correct-horse"
 _SERVERS = ("account", "container", "object")
 # On a busy machine half a second passes before a server answers; Swift then shuns it for a minute.
@@ -53,7 +55,7 @@ def object_store(folder: Path) -> Iterator[tuple[str, str]]:
             name, servers = "moto", {port: command}
         for number, command in enumerate(servers.values()):
             log = stack.enter_context((folder / f"server-{number}.log").open("wb"))
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+            process = subprocess.Popen(dying_with_us(command), stdout=log, stderr=log, cwd=folder)
             stack.callback(process.wait)
             stack.callback(process.terminate)
         for each in servers:

@@ -16,6 +16,8 @@ import pytest
 from sqlalchemy import URL, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from tests.servers import dying_with_us
+
 WORDS = "correct horse"
 
 
@@ -62,15 +64,13 @@ def postgres_server() -> Iterator[int]:
             port: int = probe.getsockname()[1]
         with (folder / "log").open("w") as log:
             process = subprocess.Popen(
-                [
-                    *(bin_folder / "postgres", "-D", folder / "data", "-p", str(port), "-F"),
-                    *(
-                        "-c",
-                        "listen_addresses=127.0.0.1",
-                        "-c",
-                        f"unix_socket_directories={folder}",
-                    ),
-                ],
+                dying_with_us(
+                    [
+                        *(str(bin_folder / "postgres"), "-D", str(folder / "data")),
+                        *("-p", str(port), "-F", "-c", "listen_addresses=127.0.0.1"),
+                        *("-c", f"unix_socket_directories={folder}"),
+                    ]
+                ),
                 user=user,
                 cwd=folder,
                 stdout=log,

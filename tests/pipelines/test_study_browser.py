@@ -32,6 +32,7 @@ from pipelines.study_new import StudyRequest, new_study
 from pipelines.study_videos import material_in
 from tests.conftest import REPOSITORY
 from tests.pipelines.tiny_library import HEIGHT, WIDTH, shot
+from tests.servers import dying_with_us
 
 SYSTEMS = ("ours", "base", "other")
 ITEMS, FRAMES = 4, 12
@@ -56,7 +57,9 @@ class Server:
     def start(self) -> None:
         command = ["study", "serve", str(self.folder), "--url", self.base, "--port", str(self.port)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines", *command], cwd=REPOSITORY, stdout=subprocess.DEVNULL
+            dying_with_us([sys.executable, "-m", "pipelines", *command]),
+            cwd=REPOSITORY,
+            stdout=subprocess.DEVNULL,
         )
         for _ in range(600):
             assert self.process.poll() is None, "the server ended"

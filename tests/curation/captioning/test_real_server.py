@@ -21,6 +21,7 @@ from curation.captioning.words import Answer, CaptionRequest
 from tests.curation.captioning.clips import film
 from tests.curation.captioning.servers import Proxy, drop, raw, status, wait
 from tests.curation.captioning.tiny_vlm import build, offline
+from tests.servers import dying_with_us
 
 ASK = AskConfig(prompt="bada $frames", frames=2, answer_tokens=40)
 _PATIENCE = 180.0
@@ -46,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = offline() | {"HF_HOME": str(folder), "OMP_NUM_THREADS": "1"}
     log = folder / "log"
     with log.open("wb") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        process = subprocess.Popen(dying_with_us(command), env=environment, stdout=out, stderr=out)
         try:
             _await(port, process, log)
             yield f"http://127.0.0.1:{port}/v1"
