@@ -31,6 +31,7 @@ from flows.options import SILENCE_SECONDS, FilmsOption, RetrainOption, SilenceOp
 
 USER, PREFECT_DATABASE, CATALOG_DATABASE = "tempo", "prefect", "tempo"
 _PATIENCE = 120.0
+_END = 30.0
 _POLL = 0.2
 _LOCAL = "127.0.0.1"
 
@@ -205,14 +206,23 @@ def stop(folder: Path, name: str, order: signal.Signals) -> bool:
     """End a service as it wishes to be ended, or by force; whether it ran."""
     process = running(folder, name)
     if process is not None:
-        process.send_signal(order)
-        try:
-            process.wait(30)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(30)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            process.send_signal(order)
+            if not _has_ended(folder, name):
+                process.kill()
+                _has_ended(folder, name)
     (folder / f"{name}.pid").unlink(missing_ok=True)
     return process is not None
+
+
+def _has_ended(folder: Path, name: str) -> bool:
+    """Wait for a service's end. One that nobody buries, as in a container without init, counts."""
+    deadline = time.monotonic() + _END
+    while running(folder, name) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
 
 
 def _start(
