@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 
 from flows.stack import Stack, running
 from pipelines.settings import Home
+from tests.conftest import REPOSITORY
 
 PATIENCE = 300.0
 """Seconds until something that should take a few, or a minute after a loss, is given up."""
@@ -40,6 +41,22 @@ def until(condition: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < deadline, f"in vain: {what}"
         time.sleep(0.1)
     return found
+
+
+@contextlib.contextmanager
+def tied_to_us(folder: Path) -> Iterator[None]:
+    """End the stack in a folder, and remove the folder, at the latest when the tests are killed."""
+    ending = subprocess.Popen(
+        [sys.executable, "-m", "tests.flows.ending", folder],
+        stdin=subprocess.PIPE,
+        cwd=REPOSITORY,
+        start_new_session=True,  # what a terminal sends to the tests is not for it
+    )
+    try:
+        yield
+    finally:
+        ending.communicate()
+    assert ending.returncode == 0
 
 
 class Run:

@@ -6,7 +6,6 @@ begun first: until the server misses it, the others have their turn.
 
 import datetime as dt
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +28,15 @@ from pipelines.job import Silence
 from pipelines.settings import Home
 from tests.conftest import REPOSITORY
 from tests.curation.rows_for_catalog import plain
-from tests.flows.services import Run, Services, free_port, sqlite_in, stage_workers, until
+from tests.flows.services import (
+    Run,
+    Services,
+    free_port,
+    sqlite_in,
+    stage_workers,
+    tied_to_us,
+    until,
+)
 from tests.pipelines.tiny_library import SETTINGS, catalog_rows, published_files, render, request
 
 CURATE = "curate-videos/default"
@@ -54,12 +61,12 @@ def services() -> Iterator[Services]:
     folder.chmod(0o711)
     stack = Stack(folder / "stack", folder / "home", free_port(), free_port())
     services = Services(stack)
-    try:
-        services.up()
-        yield services
-    finally:
-        services.down()
-        shutil.rmtree(folder)
+    with tied_to_us(folder):
+        try:
+            services.up()
+            yield services
+        finally:
+            services.down()
 
 
 def parameters(films: Path, home: Path) -> dict[str, Any]:
