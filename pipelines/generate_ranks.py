@@ -17,6 +17,7 @@ from model.errors import RankError
 from pipelines.generate import Generated, produce
 from pipelines.generate_job import GenerateJob
 from pipelines.job import Progress, Silence
+from pipelines.worker import die_with
 
 _LONGEST_WINDOW = dt.timedelta(days=1)
 """How long a rank waits for another; a window of a large network takes an hour on one device."""
@@ -41,7 +42,7 @@ def generate(job: GenerateJob, progress: Progress) -> Generated:
             for rank in range(job.ranks):
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(
-                    target=_rank, args=(job, rank, folder, theirs), daemon=True
+                    target=_rank, args=(job, rank, os.getpid(), folder, theirs), daemon=True
                 )
                 process.start()
                 theirs.close()  # so that the pipe ends when the process does
@@ -100,7 +101,8 @@ class _Messages(Silence):
         self._connection.send(("say", (message,)))
 
 
-def _rank(job: GenerateJob, rank: int, folder: str, connection: Connection) -> None:
+def _rank(job: GenerateJob, rank: int, parent: int, folder: str, connection: Connection) -> None:
+    die_with(parent)
     import torch
     import torch.distributed as dist
 
