@@ -19,7 +19,7 @@ from evaluation.aggregate import by_prompt, compared
 from evaluation.errors import EvaluationError
 from evaluation.report.choosing import shown_prompts
 from evaluation.report.page import Media, render_report
-from evaluation.results import SCHEMA_VERSION, Comparison, Evaluation
+from evaluation.results import SCHEMA_VERSION, Comparison, Evaluation, JudgedVideo, PromptShown
 from evaluation.statistics import Draws
 from evaluation.suites import Suite
 from pipelines.evaluate_cells import VIDEO
@@ -86,7 +86,7 @@ def write_page(
     folder = home.runs / evaluation.id
     folder.mkdir(parents=True, exist_ok=True)
     media = _media(home, folder, evaluation, against, images)
-    page = render_report(evaluation, against, _changes(evaluation, against), media).encode()
+    page = render_report(evaluation, against, changes_against(evaluation, against), media).encode()
     with replacing(folder / PAGE) as partial:
         partial.write_bytes(page)
     return WrittenEvaluation(
@@ -123,17 +123,23 @@ def read_evaluation(home: Home, run: str) -> Evaluation:
         raise EvaluationError(f"{path} cannot be read: {error}") from error
 
 
-def _changes(
+def changes_against(
     evaluation: Evaluation, against: Evaluation | None
 ) -> dict[str, dict[str, Comparison]]:
     """Variant's label -> measure -> the report's own minus the other, where both have the variant.
 
-    Intervals draw prompts as the evaluation itself did.
+    Only what is the same in both is compared: prompts by their words and picture, for other suites
+    use the same ids, and metrics by their fingerprint, for profiles share names. Intervals draw
+    prompts as the evaluation itself did.
     """
     if against is None:
         return {}
-    known = {prompt.id for prompt in evaluation.prompts}
-    draws = Draws(sorted(known), **evaluation.origin.config["confidence"])
+    theirs = {_asked(prompt) for prompt in against.prompts}
+    known = {prompt.id for prompt in evaluation.prompts if _asked(prompt) in theirs}
+    alike = dict(evaluation.origin.metrics.items() & against.origin.metrics.items())
+    draws = Draws(
+        [prompt.id for prompt in evaluation.prompts], **evaluation.origin.config["confidence"]
+    )
     others = {result.variant: number for number, result in enumerate(against.variants)}
     changes = {}
     for number, result in enumerate(evaluation.variants):
@@ -142,13 +148,27 @@ def _changes(
         first, second = (
             by_prompt(
                 evaluation.prompts,
-                [v for v in run.videos if v.variant == variant and v.prompt in known],
+                [
+                    _judged_by(alike, video)
+                    for video in run.videos
+                    if video.variant == variant and video.prompt in known
+                ],
             )
             for run, variant in ((against, others[result.variant]), (evaluation, number))
         )
         found = compared((number, first), (number, second), draws)
         changes[result.label] = {comparison.measure: comparison for comparison in found}
     return changes
+
+
+def _asked(prompt: PromptShown) -> tuple[str, str, str]:
+    return prompt.id, prompt.text, prompt.image_sha256
+
+
+def _judged_by(metrics: Mapping[str, str], video: JudgedVideo) -> JudgedVideo:
+    """The video with what these metrics say alone."""
+    kept = {name: result for name, result in video.metrics.items() if name in metrics}
+    return dataclasses.replace(video, metrics=kept)
 
 
 def _media(
