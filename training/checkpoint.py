@@ -124,9 +124,10 @@ def step_folder(run: Path, step: int) -> Path:
 
 def complete_steps(run: Path) -> list[int]:
     """Steps of which a run has checkpoints, ascending."""
-    return sorted(
-        int(found.parent.name.removeprefix(_PREFIX)) for found in run.glob(f"{_PREFIX}*/{RECORD}")
-    )
+    numbers = [
+        found.parent.name.removeprefix(_PREFIX) for found in run.glob(f"{_PREFIX}*/{RECORD}")
+    ]
+    return sorted(int(number) for number in numbers if number.isdecimal())  # no copy of a person's
 
 
 def read_record(folder: Path) -> Record:
@@ -211,10 +212,10 @@ def prune(run: Path, config: CheckpointConfig) -> list[int]:
     if config.keep_every is not None:
         kept |= {step for step in steps if step % config.keep_every == 0}
     for step in set(steps) - kept:
-        # The record goes first: what is half deleted is then no checkpoint any more.
+        # It loses its name first: half deleted it is no checkpoint, and the next call finishes.
         folder = step_folder(run, step)
-        (folder / RECORD).unlink()
-        shutil.rmtree(folder)
+        doomed = folder.rename(folder.with_name(f"{_UNFINISHED}{folder.name}"))
+        shutil.rmtree(doomed)
     return sorted(kept)
 
 

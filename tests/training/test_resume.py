@@ -81,10 +81,16 @@ def test_only_the_newest_and_round_ones_are_kept(tmp_path: Path) -> None:
         folder = step_folder(tmp_path, step)
         folder.mkdir()
         (folder / "record.json").write_text("{}")
+    half_deleted, copied = tmp_path / ".unfinished-step-00000001", tmp_path / "step-00000002.bak"
+    for folder in (half_deleted, copied):
+        folder.mkdir()
+        (folder / "record.json").write_text("{}")
+    assert complete_steps(tmp_path) == [2, 4, 6, 8, 10]
     (tmp_path / ".unfinished-step-00000012").mkdir()
     assert prune(tmp_path, CheckpointConfig(keep_last=2, keep_every=4)) == [4, 8, 10]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"step-{step:08d}" for step in (4, 8, 10)
+        "step-00000002.bak",
+        *(f"step-{step:08d}" for step in (4, 8, 10)),
     ]
 
 
