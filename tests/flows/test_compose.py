@@ -86,3 +86,14 @@ def test_secrets_come_from_a_file_that_is_not_committed() -> None:
     assert all(example[name].startswith("<") for name in secrets)
     for file in (".gitignore", ".dockerignore"):
         assert ".env" in (REPOSITORY / file).read_text().split()
+
+
+def test_the_image_holds_the_revision_and_none_of_the_default_folders() -> None:
+    """Films and homes beside the code would go into the image, to whoever it is given to."""
+    left_out = (REPOSITORY / ".dockerignore").read_text().split()
+    folders = re.findall(
+        r"^TEMPO_\w+_DIR=\./(\S+)$", (REPOSITORY / ".env.example").read_text(), re.MULTILINE
+    )
+    assert sorted(folders) == ["films", "tempo-home"]
+    assert set(folders) <= set(left_out)
+    assert ".git" not in left_out  # what `code_version` reads in the image
