@@ -11,6 +11,7 @@ import dataclasses
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -131,7 +132,7 @@ def up(stack: Stack, deployments: list[str]) -> None:
     """
     stack.folder.mkdir(parents=True, exist_ok=True)
     start_postgres(stack)
-    _write_environment(stack)
+    write_environment(stack)
     if start_server(stack):
         deploy = [sys.executable, "-m", "flows.deployments", *deployments]
         _run_to_its_end(deploy, stack, "deploy", stack.environment())
@@ -358,10 +359,10 @@ def _make_databases(stack: Stack) -> bool:
     return True
 
 
-def _write_environment(stack: Stack) -> Path:
+def write_environment(stack: Stack) -> Path:
     """What to source in a shell; it holds the password."""
     file = stack.folder / "environment"
-    lines = [f"export {name}='{value}'\n" for name, value in stack.environment().items()]
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in stack.environment().items()]
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
         opened.writelines(lines)
     return file

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.stack import running, stop
+from flows.stack import Stack, running, stop, write_environment
 
 
 def test_a_service_that_nobody_buries_has_ended(tmp_path: Path) -> None:
@@ -22,3 +22,16 @@ def test_a_service_that_nobody_buries_has_ended(tmp_path: Path) -> None:
     finally:
         service.kill()
         service.wait()
+
+
+def test_a_shell_reads_the_environment_as_it_was_meant(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, tmp_path / "O'Hara's $HOME `id`", 4200, 5433)
+    file = write_environment(stack)
+    assert file.stat().st_mode & 0o077 == 0
+    told = subprocess.run(
+        ["/bin/sh", "-c", '. "$0" && printf %s "$TEMPO_HOME"', file],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == str(stack.home)
