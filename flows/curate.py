@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run, task_run
 from pydantic import Field
 
 from curation.shards.manifest import MANIFEST
@@ -70,9 +71,6 @@ def curate_videos(
     summary = _curated(paths, dataset, recipe, set or [], home, engine, workers, retry)
     assert summary.dataset is not None
     show_curation(summary)
-    if summary.dataset.fresh:
-        manifest = json.loads((Path(summary.dataset.folder) / MANIFEST).read_bytes())
-        dataset_published(summary.dataset, manifest["publish_id"])
     return summary.dataset.reference
 
 
@@ -100,7 +98,18 @@ def _curated(
     request = CurateRequest(list_films(paths), dataset, config, retry, repeatable(paths))
     watched = TaskEngine(engine_named(engine, workers), name_of)
     with FlowProgress() as progress:
-        return curate(request, home_at(Path(home) if home else None), watched, progress)
+        summary = curate(request, home_at(Path(home) if home else None), watched, progress)
+    _tell(summary)
+    return summary
+
+
+def _tell(summary: Summary) -> None:
+    """Emit the event of a version that is new, or was when this run lost its first try."""
+    dataset = summary.dataset
+    assert dataset is not None
+    if dataset.fresh or task_run.run_count > 1 or flow_run.run_count > 1:
+        manifest = json.loads((Path(dataset.folder) / MANIFEST).read_bytes())
+        dataset_published(dataset, manifest["publish_id"])
 
 
 def main(
