@@ -8,7 +8,7 @@ or weight has another fingerprint and lies beside the old one.
 
 import hashlib
 import json
-import tempfile
+import uuid
 from pathlib import Path
 
 from curation.records import canonical_json
@@ -46,16 +46,15 @@ class ResultCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = result.to_json()
         text = json.dumps({"sha256": _hash(kept), "result": kept}, sort_keys=True) + "\n"
-        # A name of its own for each process: two may judge one video at the same time.
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=".", delete=False
-        ) as partial:
-            partial.write(text)
+        # A name of its own for each writer: two may judge one video at the same time. No temporary
+        # file of Python's, which other users of the home could not read.
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
-            sync_file(Path(partial.name))
-            Path(partial.name).rename(path)
+            partial.write_text(text, encoding="utf-8")
+            sync_file(partial)
+            partial.rename(path)
         finally:
-            Path(partial.name).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
         sync_folder(path.parent)
 
     def _path(self, video_sha256: str, fingerprint: str) -> Path:

@@ -98,7 +98,7 @@ def shown_prompts(evaluation: Evaluation, against: Evaluation | None) -> list[st
         for side in extremes(evaluation, metric)
         for found in side
     }
-    chosen = {*sorted(pointed, key=ids.index), *()}
+    chosen = set(pointed)
     for prompt in ids:
         if len(chosen) >= MAX_PROMPTS:
             break

@@ -29,6 +29,10 @@ def test_what_is_kept_is_found_by_its_key_alone(tmp_path: Path) -> None:
     assert cache.get(VIDEO, MADE_BY) == RESULT
     assert cache.get("cd" * 32, MADE_BY) is None
     assert cache.get(VIDEO, "e" * 32) is None
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    kept = only_file(tmp_path / "cache")
+    assert kept.stat().st_mode == ordinary.stat().st_mode, "a home may have several users"
 
 
 @pytest.mark.parametrize(
