@@ -196,7 +196,7 @@ def _print_differences(evaluation: "Evaluation", out: Console) -> None:
 
 def _print_plan(document: dict[str, Any], out: Console) -> None:
     table = Table(box=None, pad_edge=False)
-    table.add_column(f"{document['prompts']} prompts of {document['suite']}")
+    table.add_column(escape(f"{document['prompts']} prompts of {document['suite']}"))
     for heading in ("videos", "missing", "PFLOPs/video", "PFLOPs missing"):
         table.add_column(heading, justify="right")
     for row in document["variants"]:
