@@ -262,9 +262,16 @@ class _Run:
                 self.progress.say(_means(event, self.job.config.steps))
             case "checkpoint":
                 self.progress.say(f"checkpoint {event['folder']}")
-                self._register()
+                self._register_if_possible()
             case "say":
                 self.progress.say(event["message"])
+
+    def _register_if_possible(self) -> None:
+        """As `_register`, but days of training do not end with the catalog's bad minute."""
+        try:
+            self._register()
+        except CatalogError as error:
+            self.progress.say(f"warning: no row yet, the next checkpoint tries again: {error}")
 
     def _register(self) -> None:
         """Give each complete checkpoint its row; one that has a row keeps it."""
