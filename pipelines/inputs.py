@@ -67,10 +67,15 @@ def list_films(arguments: Iterable[str]) -> list[FilmInput]:
 
 def repeatable(arguments: Iterable[str]) -> tuple[str, ...]:
     """The arguments as they may be recorded and given again: absolute, without secrets."""
-    return tuple(
-        stored_uri(argument) if _ADDRESS.match(argument) else printable(os.path.abspath(argument))  # noqa: PTH100 - a glob is no path
-        for argument in arguments
-    )
+    return tuple(_repeatable(argument) for argument in arguments)
+
+
+def _repeatable(argument: str) -> str:
+    if is_stored(argument):  # '?' and '#' are of a pattern or a key there, and begin no query
+        return printable(stored_address(argument))
+    if _ADDRESS.match(argument):
+        return stored_uri(argument)
+    return printable(os.path.abspath(argument))  # noqa: PTH100 - a glob is no path
 
 
 def _expand(argument: str) -> Iterator[FilmInput]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.inputs import list_films, stored_uri
+from pipelines.inputs import list_films, repeatable, stored_uri
 
 
 def touch(path: Path) -> Path:
@@ -148,3 +148,8 @@ def test_a_manifest_in_json_can_name_a_file_whose_name_is_not_utf8(tmp_path: Pat
     (film,) = list_films([str(manifest)])
     assert film.path == tmp_path / os.fsdecode(b"\xff.mp4")
     assert film.uri.endswith("\\xff.mp4")
+
+
+def test_what_is_named_in_a_store_can_be_named_again() -> None:
+    named = ["s3://films/shot ?.mp4", "s3://films/take #1.mp4", "s3://films/**/*.mkv"]
+    assert repeatable(named) == tuple(named)
