@@ -62,7 +62,7 @@ from pipelines.evaluate_cells import (
 from pipelines.evaluate_config import EvaluateConfig, EvaluateRequest
 from pipelines.evaluate_judging import ToJudge, assemble, judge
 from pipelines.job import Progress, new_run_id
-from pipelines.report_eval import NUMBERS, images_of, write_page
+from pipelines.report_eval import NUMBERS, images_of, write_page, written_alone
 from pipelines.settings import Home
 from pipelines.suites import named_suite
 from pipelines.version import code_version
@@ -252,12 +252,12 @@ def _run(
     missing = len(prepared.missing(home))
     failures = [*_make(prepared, home, engine, progress), *_judge(prepared, home, engine, progress)]
     evaluation = _evaluation(prepared, home, failures, run_id)
-    numbers = home.runs / evaluation.id / NUMBERS
-    numbers.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(numbers) as partial:
-        # Keys are not sorted: metrics keep VBench's order.
-        text = json.dumps(evaluation.document(), ensure_ascii=False, separators=(",", ":"))
-        partial.write_text(text + "\n", encoding="utf-8")
+    # Keys are not sorted: metrics keep VBench's order.
+    text = json.dumps(evaluation.document(), ensure_ascii=False, separators=(",", ":"))
+    with written_alone(home, evaluation.id) as folder:
+        numbers = folder / NUMBERS
+        with replacing(numbers) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
     page = write_page(home, evaluation, None, images_of(prepared.suite)).page
     made = missing - len(prepared.missing(home))
     return Evaluated(evaluation, numbers, Path(page), made)

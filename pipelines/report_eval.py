@@ -6,12 +6,14 @@ generated or judged.
 """
 
 import base64
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import filelock
 from PIL import Image
 
 from curation.traces import replacing
@@ -26,6 +28,7 @@ from pipelines.evaluate_cells import VIDEO
 from pipelines.settings import Home, typed_config
 
 NUMBERS, PAGE = "evaluation.json", "report.html"
+_LOCK = ".lock"
 EMBEDDED_BYTES = 10_000_000
 """All videos together: base64 makes 13 MB of them. More are linked."""
 _PICTURE_HEIGHT = 96
@@ -69,6 +72,19 @@ def write_report(home: Home, run: str, against: str | None) -> WrittenEvaluation
     return write_page(home, evaluation, other, {})
 
 
+@contextlib.contextmanager
+def written_alone(home: Home, evaluation: str) -> Iterator[Path]:
+    """Lend the folder of an evaluation to one process at a time, made if needed.
+
+    Two runs of the same evaluation help each other with its videos, and so end together: their
+    files have the same names until they are whole.
+    """
+    folder = home.runs / evaluation
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / _LOCK):
+        yield folder
+
+
 def write_page(
     home: Home,
     evaluation: Evaluation,
@@ -83,12 +99,12 @@ def write_page(
         against: held against it.
         images: prompt -> its picture; kept beside the page for later reports.
     """
-    folder = home.runs / evaluation.id
-    folder.mkdir(parents=True, exist_ok=True)
-    media = _media(home, folder, evaluation, against, images)
-    page = render_report(evaluation, against, changes_against(evaluation, against), media).encode()
-    with replacing(folder / PAGE) as partial:
-        partial.write_bytes(page)
+    changes = changes_against(evaluation, against)
+    with written_alone(home, evaluation.id) as folder:
+        media = _media(home, folder, evaluation, against, images)
+        page = render_report(evaluation, against, changes, media).encode()
+        with replacing(folder / PAGE) as partial:
+            partial.write_bytes(page)
     return WrittenEvaluation(
         evaluation=evaluation.id,
         against=against.id if against else None,

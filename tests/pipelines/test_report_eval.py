@@ -1,9 +1,12 @@
-"""What a report compares: only the same prompts, judged by the same metrics."""
+"""What a report compares, only the same prompts by the same metrics; and many that write one."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from evaluation.results import Evaluation
-from pipelines.report_eval import changes_against
+from pipelines.report_eval import changes_against, write_page
+from pipelines.settings import Home
 from tests.evaluation.judged import FAST, drawn, evaluation, shown, video
 
 WORDS = {"a": "a river", "b": "a hill", "c": "a street"}
@@ -42,3 +45,12 @@ def test_a_metric_of_another_fingerprint_is_another_metric() -> None:
     other = judged(WORDS, subject_consistency="long range too")
     (found,) = changes_against(judged(WORDS, 0.1), other).values()
     assert found.keys() == {"imaging_quality"}
+
+
+def test_runs_that_end_together_leave_one_whole_page(tmp_path: Path) -> None:
+    home, made = Home(tmp_path), judged(WORDS)
+    with ThreadPoolExecutor(8) as pool:
+        pages = set(pool.map(lambda _: write_page(home, made, None, {}).page, range(24)))
+    (page,) = pages
+    assert Path(page).read_text(encoding="utf-8").rstrip().endswith("</html>")
+    assert not list(Path(page).parent.glob("*.partial"))
