@@ -226,8 +226,8 @@ def state_bytes(
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Weights, gradients, AdamW's moments and the average: on each GPU, and in main memory.
 
-    ZeRO keeps float32 weights of its share in the optimiser, also of a float32 network, and casts
-    its share of the gradients to float32 when it updates.
+    ZeRO keeps float32 weights of its share in the optimiser, also of a float32 network, adds up
+    its share of the gradients in float32, and holds them once more when it updates.
     """
     engine = config.engine
     element = 2 if engine.precision == "bfloat16" else FLOAT32
@@ -236,10 +236,10 @@ def state_bytes(
         held = {"gradients": whole, "optimiser": 2 * whole, "ema": whole}
         return {"weights": FLOAT32 * parameters, **held}, {}
     share = math.ceil(trained / ranks)
-    weights, gradients = element * parameters, element * trained
+    weights, gradients = element * parameters, FLOAT32 * trained
     reduced = element * min(trained, _BUCKET_ELEMENTS)
     if engine.zero >= 2:
-        gradients = element * share + reduced
+        gradients = FLOAT32 * share + reduced
     if engine.zero == 3:
         weights = element * math.ceil(parameters / ranks)
     gathered = element * min(parameters, _LIVE_ELEMENTS) if engine.zero == 3 else 0

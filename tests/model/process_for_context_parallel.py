@@ -31,6 +31,7 @@ def main(rank: int, world: int, store: str) -> None:
         gradient = other.grad.clone()
         dist.all_reduce(gradient)
         torch.testing.assert_close(gradient, one.grad, rtol=1e-4, atol=1e-6)
+    dist.barrier()  # who leaves early tears down what the other still talks over
     dist.destroy_process_group()
 
 

@@ -195,15 +195,17 @@ def test_no_more_workers_start_than_there_are_items(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setup", "words"),
+    ("setup", "seconds", "words"),
     [
-        (stages.broken_setup, "no_weights"),
-        (stages.dying_setup, "status 9"),
-        (stages.hanging_setup, "no answer after 1 s"),
+        (stages.broken_setup, 60.0, "no_weights"),
+        (stages.dying_setup, 60.0, "status 9"),
+        (stages.hanging_setup, 1.0, "no answer after 1 s"),
     ],
 )
-def test_a_setup_that_fails_ends_the_map(setup: Callable[[], None], words: str) -> None:
-    limits = Limits(timeout_seconds=60.0, memory_bytes=2048 * MIB, setup_timeout_seconds=1.0)
+def test_a_setup_that_fails_ends_the_map(
+    setup: Callable[[], None], seconds: float, words: str
+) -> None:
+    limits = Limits(timeout_seconds=60.0, memory_bytes=2048 * MIB, setup_timeout_seconds=seconds)
     stage = Stage("score", setup, stages.square, limits)
     with pytest.raises(StageSetupError, match=rf"'score'.*{words}"):
         list(LocalEngine(2).map(stage, range(100)))

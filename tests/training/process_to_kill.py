@@ -61,6 +61,7 @@ def main(folder: Path, manifest: Path) -> None:
     unfinished = f".unfinished-step-*{2 * EVERY}/state-*"
     kill_when(forked(killed, manifest), lambda: any(killed.glob(unfinished)))
     sys.stdout.write(f"{complete_steps(killed)}\n")
+    sys.stdout.flush()  # a fork would write it once more
     last = forked(killed, manifest)
     assert os.waitstatus_to_exitcode(os.waitpid(last, 0)[1]) == 0
 

@@ -38,7 +38,8 @@ def runs(tiny: TinyDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=900,
     )
     assert ran.returncode == 0, ran.stderr[-5000:]
-    assert ran.stdout.splitlines()[-1] == f"[{EVERY}]", "the second kill left no other checkpoint"
+    # DeepSpeed writes to the same place.
+    assert f"[{EVERY}]" in ran.stdout.splitlines(), "the second kill left no other checkpoint"
     return folder
 
 
