@@ -83,8 +83,8 @@ def generate_command(
     --node-seed it makes that node and what depends on it anew, and nothing else.
 
     Examples:
-      tempo generate --checkpoint runs/debug/checkpoint --prompt "a red ball" --size 128x96
-        --out ball.mp4
+      tempo generate --checkpoint checkpoints/RUN/step-N/generator --prompt "a red ball"
+        --size 128x96 --out ball.mp4
       tempo generate --checkpoint DIR --prompt "…" --image first.png --frames 481 --out a.mp4
       tempo generate --checkpoint DIR --prompt "…" --video a.mp4 --frames 480 --out longer.mp4
       tempo generate --checkpoint DIR --prompt "…" --frames 481 --out a.mp4 --node-seed 2.1=7

@@ -56,7 +56,7 @@ def train_command(
       tempo train train_debug_cpu --dataset demo
       tempo train train_debug_cpu_stage2 --dataset demo --from debug_cpu-demo-1
       tempo train train_stage1_a14b --dataset films@3 --gpus 8 --set optimiser.lr=2e-5
-      tempo train train_stage2_a14b --dataset films --gpus 64 --dry-run --mfu 0.35
+      tempo train train_stage2_a14b --dataset films --gpus 32 --dry-run --mfu 0.35
     """
     from pipelines.recipes.training import training_recipe
     from pipelines.settings import home_at, with_overrides
