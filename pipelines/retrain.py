@@ -15,6 +15,7 @@ from typing import Any
 
 from curation.catalog.datasets import check_name, datasets
 from curation.catalog.store import Catalog
+from curation.errors import CatalogError
 from curation.records import (
     CheckpointRow,
     DatasetRow,
@@ -149,7 +150,10 @@ def retrain(
             done = _retrain(request, home, catalog, train, evaluate, run_id)
         except BaseException as error:
             failed = {"error": f"{type(error).__name__}: {error}"}
-            catalog.append("runs", [_run_row(request, run_id, begun, "failed", failed)])
+            try:
+                catalog.append("runs", [_run_row(request, run_id, begun, "failed", failed)])
+            except CatalogError as unrecorded:
+                error.add_note(f"the failed run could not be recorded either: {unrecorded}")
             raise
         catalog.append("runs", [_run_row(request, run_id, begun, "ok", done.document())])
     return done
