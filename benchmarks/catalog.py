@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import datetime as dt
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.measure import peak_bytes
 from curation.catalog.connection import CatalogSettings
 from curation.catalog.schema import TABLES
 from curation.catalog.store import Catalog
@@ -177,11 +177,6 @@ def select_by_duckdb(home: Path) -> dict[str, float]:
     return {"select": seconds, "kept": float(kept)}
 
 
-def peak_memory() -> int:
-    """Most memory that this process has held so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def in_fresh_process(phase: str, home: Path) -> dict[str, float]:
     """Run a phase by itself; its steps, and the peak memory of its process."""
     command = [sys.executable, "-m", "benchmarks.catalog", "--phase", phase, "--home", str(home)]
@@ -231,8 +226,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.phase:
         measure = select_and_plan if arguments.phase == "ours" else select_by_duckdb
-        empty = peak_memory()
-        print(json.dumps(measure(arguments.home) | {"empty": empty, "peak": peak_memory()}))
+        empty = peak_bytes()
+        print(json.dumps(measure(arguments.home) | {"empty": empty, "peak": peak_bytes()}))
         return
     with tempfile.TemporaryDirectory(prefix="tempo-benchmark-") as folder:
         fill(Path(folder), arguments.clips)

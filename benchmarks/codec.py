@@ -22,12 +22,11 @@ from torch.utils._pytree import tree_leaves
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-# The type-ignores: torch leaves its dispatch modes without annotations.
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's has no annotations
     """Counts the bytes of the tensors that are made inside it, and how many live at once."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.peak = 0
         self._live: dict[int, int] = {}
         self._watched: dict[int, weakref.ref[torch.UntypedStorage]] = {}

@@ -1,4 +1,4 @@
-"""Run commands as fresh processes and measure them: wall time, CPU time and peak memory.
+"""Run commands as fresh processes and measure them: wall time, CPU time; peak memory of our own.
 
 CPU time is what tells on a machine that others use too: wall time then depends on them. Runs are
 interleaved, so that a slow minute hits every contestant, and medians are taken.
@@ -25,7 +25,6 @@ class Cost:
     wall: float
     cpu: float
     """User and system seconds, of the process and of the children that it waited for."""
-    peak_bytes: int = 0
 
 
 def timed_command(command: list[str], folder: Path) -> Cost:
@@ -43,7 +42,7 @@ def timed_command(command: list[str], folder: Path) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{command}: exit code {process.returncode}\n{log.read_text()[-2000:]}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Cost(wall, usage.ru_utime + usage.ru_stime)
 
 
 def interleaved(
@@ -61,13 +60,9 @@ def interleaved(
 
 
 def summary(costs: list[Cost]) -> tuple[Cost, float]:
-    """Median wall and CPU time, highest peak; and the spread of wall time."""
+    """Median wall and CPU time, and the spread of wall time."""
     walls = [cost.wall for cost in costs]
-    median = Cost(
-        statistics.median(walls),
-        statistics.median(cost.cpu for cost in costs),
-        max(cost.peak_bytes for cost in costs),
-    )
+    median = Cost(statistics.median(walls), statistics.median(cost.cpu for cost in costs))
     return median, (max(walls) - min(walls)) / median.wall
 
 
@@ -75,6 +70,18 @@ def cpu_seconds() -> float:
     """User and system time of this process until now."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def peak_bytes() -> int:
+    """The most resident memory that this process has had; 0 where the system does not tell.
+
+    Not getrusage's: what a child finds there is at least its parent's size when it was started.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    lines = status.read_text().splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
 
 
 def contest_options(document: str | None, seconds: float) -> argparse.ArgumentParser:

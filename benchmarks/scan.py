@@ -16,7 +16,6 @@ Then the peak memory of a scan of that film and of one ten times as long, a proc
 import argparse
 import json
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -34,6 +33,7 @@ from benchmarks.measure import (
     cpu_seconds,
     interleaved,
     machine,
+    peak_bytes,
     print_costs,
     print_ratio,
     summary,
@@ -66,11 +66,10 @@ def scan(film: Path, traces: Path) -> dict[str, float]:
         threads=decoder_threads(films=1, cores=os.cpu_count() or 1),
     )
     wall, cpu = time.perf_counter() - started, cpu_seconds() - before
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert row.status == "ok"
     assert row.frame_count is not None
     frames = row.frame_count
-    return {"wall": wall, "cpu": cpu, "peak": peak, "frames": frames}
+    return {"wall": wall, "cpu": cpu, "peak": peak_bytes(), "frames": frames}
 
 
 def scan_afresh(film: Path, folder: Path) -> tuple[Cost, dict[str, float]]:
@@ -109,7 +108,7 @@ class Contest:
     def _scan(self) -> Cost:
         whole, said = scan_afresh(self.film, self.folder)
         self.whole.append(whole)
-        return Cost(said["wall"], said["cpu"], round(said["peak"]))
+        return Cost(said["wall"], said["cpu"])
 
 
 def report(medians: dict[str, tuple[Cost, float]], contest: Contest, frames: int) -> None:

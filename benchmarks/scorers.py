@@ -17,6 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -92,10 +93,7 @@ def contestants(
         scorer = plan.make()
         print(f"{name}: loaded in {time.perf_counter() - started:.1f} s")
         score_film(plan.batch, scorer, to_score)  # the first pass of a GPU compiles its kernels
-        # mypy cannot infer a lambda's defaults, which hold this round's scorer.
-        found[name] = lambda plan=plan, scorer=scorer: timed(  # type: ignore[misc]
-            lambda: score_film(plan.batch, scorer, to_score)
-        )
+        found[name] = partial(timed, partial(score_film, plan.batch, scorer, to_score))
     return found
 
 

@@ -20,7 +20,6 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -38,6 +37,7 @@ from model.text import ByteEncoder
 from model.tree import Plan, plan_tree
 from model.tree_cost import plan_cost
 from model.work import Execution, Order
+from pipelines.memory import PeakMemory
 
 SCHEDULES = ("f(6,12,24)m(1,2,4)", "f(6,24)m(1,8)")
 MONOLITHIC = "f(24)m(1)"
@@ -107,31 +107,9 @@ class Run:
     peak: int
 
 
-class Peak:
-    """The most memory used since it was made: a GPU's, else this process's where Linux tells."""
-
-    _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        if self._cuda:
-            torch.cuda.reset_peak_memory_stats()
-        elif self._RESET.exists():
-            self._RESET.write_text("5")  # proc(5): resets the high-water mark
-
-    def bytes(self) -> int:
-        """In bytes, weights included; 0 where it is not known."""
-        if self._cuda:
-            return torch.cuda.max_memory_allocated()
-        if not self._STATUS.exists():
-            return 0
-        lines = self._STATUS.read_text().splitlines()
-        return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
-
-
 def run(bench: Bench, plan: Plan, order: Order = "breadth") -> Run:
     """Generate once."""
-    peak = Peak(bench.device)
+    peak = PeakMemory(bench.device.type)
     started, worked, first = time.perf_counter(), time.process_time(), math.nan
     for segment in bench.segments(plan, order):
         # Frames are on the CPU: whatever was queued for them is done.
@@ -139,7 +117,7 @@ def run(bench: Bench, plan: Plan, order: Order = "breadth") -> Run:
             first = time.process_time() - worked if bench.alone else time.perf_counter() - started
         del segment
     worked = time.process_time() - worked
-    return Run(time.perf_counter() - started, worked, first, peak.bytes())
+    return Run(time.perf_counter() - started, worked, first, peak.bytes() or 0)
 
 
 def exponent(lengths: list[int], values: list[float]) -> float:

@@ -42,7 +42,7 @@ def export_generator(
     if config.network.lora is not None:
         save_lora(network, to / LORA)
         network.fuse_lora()  # type: ignore[no-untyped-call]  # diffusers' own have no annotations
-        network.unload_lora()  # type: ignore[no-untyped-call]
+        network.unload_lora()  # type: ignore[no-untyped-call]  # as above
     if dtype != torch.float32:
         kept = network._keep_in_fp32_modules or []
         for name, parameter in network.named_parameters():

@@ -124,8 +124,7 @@ def bar(estimate: Interval, low: float, high: float, middle: float | None = None
         parts.append(f'<path class="ends" d="M{x(estimate.low)} {line:g}H{x(estimate.high)}"/>')
     if estimate.value is not None:
         parts.append(f'<circle class="dot" cx="{x(estimate.value)}" cy="{line:g}" r="4.5"/>')
-    # Numbers and our own words only.
-    inside = Markup("".join(parts))  # noqa: S704
+    inside = Markup("".join(parts))  # noqa: S704 - numbers and our own words only
     return Markup(
         '<svg class="bar" viewBox="0 0 {w:g} {h:g}" aria-hidden="true">{inside}</svg>'
     ).format(w=_WIDTH, h=_HEIGHT, inside=inside)

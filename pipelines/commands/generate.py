@@ -107,8 +107,7 @@ def generate_command(
         steps=tuple(int(n) for n in _numbers("steps", steps, whole=True)) if steps else (),
         guidance=_numbers("guidance", guidance),
         shift=_numbers("shift", shift),
-        # The type-ignore: the solver's name is checked where it is used.
-        solver=solver,  # type: ignore[arg-type]
+        solver=solver,  # type: ignore[arg-type]  # checked by the job
         negative=negative,
         seed=seed,
         first=first or image,
