@@ -14,6 +14,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
 from flows.evaluate import evaluated
+from flows.progress import FlowProgress
 from flows.running import begin
 from flows.train import trained
 from pipelines.commands.options import HomeOption, SetOption, WorkersOption
@@ -58,6 +59,7 @@ def retrain_model(
         where,
         functools.partial(trained, home=where),
         functools.partial(evaluated, home=where, workers=workers),
+        FlowProgress(),
     )
     create_markdown_artifact(
         markdown=decision_page(done, config),

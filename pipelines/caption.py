@@ -6,7 +6,6 @@ next curation finds. So captions can be made, read and mended before anything is
 
 import dataclasses
 import json
-import socket
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,9 +28,7 @@ from curation.errors import CaptionError, CurationError
 from curation.records import (
     CaptionRow,
     ClipRow,
-    RunRow,
     TakedownRow,
-    canonical_json,
     no_earlier_than,
     now,
 )
@@ -42,13 +39,13 @@ from pipelines.curate import CurateConfig
 from pipelines.engine import Engine, SerialEngine
 from pipelines.job import Job, Progress, Silence, started
 from pipelines.recipes.curation import curation_recipe
+from pipelines.run_record import RunRecord
 from pipelines.settings import Home, typed_config
 from pipelines.steps.caption import caption, edited_captions
 from pipelines.steps.captioners import prepare
 from pipelines.steps.choose import choose, clip_rows
 from pipelines.steps.identify import Library, recorded_films, taken_down
 from pipelines.steps.refine import refine
-from pipelines.version import code_version
 
 _COLUMNS = (
     "clip_id", "caption", "captioner", "source", "reason", "film", "start_seconds", "seconds",
@@ -147,23 +144,8 @@ def caption_clips(
             stored=_sorted(said.stored),
             spent=said.spent,
         )
-        job.catalog.append(
-            "runs",
-            [
-                RunRow(
-                    run_id=job.run_id,
-                    kind="caption",
-                    status="ok" if said.captions else "failed",
-                    recipe=config.recipe,
-                    config=canonical_json(config),
-                    summary=canonical_json(summary),
-                    code_version=code_version(),
-                    host=socket.gethostname(),
-                    started_at=begun,
-                    finished_at=now(),
-                )
-            ],
-        )
+        run = RunRecord(job.run_id, "caption", config.recipe, config, begun)
+        job.catalog.append("runs", [run.row("ok" if said.captions else "failed", summary)])
     if not said.captions:
         reasons = ", ".join(f"{reason} {count}" for reason, count in summary.missing.items())
         raise CaptionError(

@@ -6,18 +6,14 @@ done already, so running again costs what is new.
 """
 
 import dataclasses
-import datetime as dt
 import json
-import socket
-from typing import Any
 
 from curation.balance import BalanceConfig
 from curation.catalog.datasets import check_name
 from curation.derive import DeriveConfig
 from curation.duplicates import DuplicateConfig
-from curation.errors import CatalogError
 from curation.multishot import MultiShotConfig
-from curation.records import RunRow, VideoRow, canonical_json, now
+from curation.records import VideoRow, canonical_json, now
 from curation.scan import ScanConfig
 from curation.scoring.film import LAION, ScoreConfig, ScorerPlan
 from curation.selection import SelectionPolicy
@@ -26,6 +22,7 @@ from curation.splits import SplitConfig
 from pipelines.engine import Engine
 from pipelines.inputs import FilmInput
 from pipelines.job import Job, Progress, started
+from pipelines.run_record import RunRecord, failure_recorded
 from pipelines.settings import Home
 from pipelines.steps.caption import caption
 from pipelines.steps.captioners import CaptionConfig, Ready, check_captioners, prepare
@@ -38,7 +35,6 @@ from pipelines.steps.refine import SCORER_OF_LOOK, refine
 from pipelines.steps.score import score
 from pipelines.steps.sides import earlier_sides
 from pipelines.summary import Summary, WorkDone, summarise, with_dataset, write_summary
-from pipelines.version import code_version
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,17 +113,11 @@ def curate(request: CurateRequest, home: Home, engine: Engine, progress: Progres
     """
     begun = now()
     with started(home, engine, progress) as job:
-        try:
+        config = request.config
+        run = RunRecord(job.run_id, "curate", config.recipe, config, begun, request.inputs)
+        with failure_recorded(run, home.catalog(), progress.say):
             summary = _run(job, request)
-        except BaseException as error:
-            try:
-                _record(
-                    job, request, begun, "failed", {"error": f"{type(error).__name__}: {error}"}
-                )
-            except CatalogError as unrecorded:
-                progress.say(f"the failed run could not be recorded either: {unrecorded}")
-            raise
-        _record(job, request, begun, "ok", summary.document())
+        job.catalog.append("runs", [run.row("ok", summary.document())])
         _report(home, summary, progress)
         return summary
 
@@ -226,22 +216,3 @@ def _origin(
         }
         | {f"{SCORE}{plan.name}": plan.fingerprint(scan) for plan in plans},
     )
-
-
-def _record(
-    job: Job, request: CurateRequest, begun: dt.datetime, status: str, summary: dict[str, Any]
-) -> None:
-    row = RunRow(
-        run_id=job.run_id,
-        kind="curate",
-        status=status,
-        recipe=request.config.recipe,
-        config=canonical_json(request.config),
-        summary=canonical_json(summary),
-        code_version=code_version(),
-        host=socket.gethostname(),
-        started_at=begun,
-        finished_at=now(),
-        inputs=canonical_json(request.inputs) if request.inputs else None,
-    )
-    job.catalog.append("runs", [row])

@@ -7,21 +7,17 @@ is held over the home: an evaluation takes days of GPUs, and curation and traini
 """
 
 import dataclasses
-import datetime as dt
 import functools
 import json
-import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from curation.catalog.store import Catalog
-from curation.errors import CatalogError
 from curation.records import (
     CheckpointRow,
     EvaluationRow,
-    RunRow,
     canonical_json,
     digest,
     now,
@@ -63,6 +59,7 @@ from pipelines.evaluate_config import EvaluateConfig, EvaluateRequest
 from pipelines.evaluate_judging import ToJudge, assemble, judge
 from pipelines.job import Progress, new_run_id
 from pipelines.report_eval import NUMBERS, images_of, write_page, written_alone
+from pipelines.run_record import RunRecord, failure_recorded
 from pipelines.settings import Home
 from pipelines.suites import named_suite
 from pipelines.version import code_version
@@ -231,18 +228,14 @@ def evaluate(request: EvaluateRequest, home: Home, engine: Engine, progress: Pro
     prepared = prepare(request, home)
     for warning in prepared.warnings:
         progress.say(f"warning: {warning}")
-    try:
+    run = RunRecord(run_id, "evaluate", prepared.config.recipe, prepared.config, begun)
+    with failure_recorded(run, home.catalog(), progress.say):
         evaluated = _run(prepared, home, engine, progress, run_id)
-    except BaseException as error:
-        failed = {"error": f"{type(error).__name__}: {error}"}
-        try:
-            _record(home, prepared, run_id, begun, "failed", failed)
-        except CatalogError as unrecorded:
-            progress.say(f"the failed run could not be recorded either: {unrecorded}")
-        raise
     status = "ok" if evaluated.complete else "failed"
     rows = _rows(prepared, evaluated, home) if evaluated.complete else []
-    _record(home, prepared, run_id, begun, status, evaluated.document(), rows)
+    with Catalog.open(home.catalog()) as catalog:
+        catalog.append("evaluations", rows)
+        catalog.append("runs", [run.row(status, evaluated.document())])
     return evaluated
 
 
@@ -515,29 +508,3 @@ def _rows(prepared: Prepared, evaluated: Evaluated, home: Home) -> list[Evaluati
         )
         for result in evaluation.variants
     ]
-
-
-def _record(
-    home: Home,
-    prepared: Prepared,
-    run_id: str,
-    begun: dt.datetime,
-    status: str,
-    summary: dict[str, Any],
-    rows: Sequence[EvaluationRow] = (),
-) -> None:
-    run = RunRow(
-        run_id=run_id,
-        kind="evaluate",
-        status=status,
-        recipe=prepared.config.recipe,
-        config=canonical_json(prepared.config),
-        summary=canonical_json(summary),
-        code_version=code_version(),
-        host=socket.gethostname(),
-        started_at=begun,
-        finished_at=now(),
-    )
-    with Catalog.open(home.catalog()) as catalog:
-        catalog.append("evaluations", list(rows))
-        catalog.append("runs", [run])

@@ -8,15 +8,9 @@ names alone, so what only the main process needs is imported where it is used.
 import contextlib
 import dataclasses
 import datetime as dt
-import json
-import os
-import socket
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-
-import filelock
 
 from curation.errors import CurationError, refuse_if_full
 from pipelines.engine import Engine
@@ -80,53 +74,24 @@ def started(home: "Home", engine: Engine, progress: Progress) -> Iterator[Job]:
         CurationError: the home cannot be written to.
     """
     from curation.catalog.store import Catalog
+    from pipelines.locks import held
 
-    lock = filelock.FileLock(home.lock)
-    try:
-        home.root.mkdir(parents=True, exist_ok=True)
-        _acquire(lock, home, progress)
-    except OSError as error:
-        raise CurationError(
-            f"home {home.root} cannot be written to ({error}); choose another with --home"
-        ) from error
-    try:
-        with Catalog.open(home.catalog()) as catalog:
-            yield Job(home, catalog, engine, progress, run_id=new_run_id())
-    except OSError as error:
-        refuse_if_full(error)
-        raise
-    finally:
-        _holder(home).unlink(missing_ok=True)
-        lock.release()
-
-
-def _acquire(lock: filelock.FileLock, home: "Home", progress: Progress) -> None:
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        progress.say(f"waiting for another run on this home ({_held_by(_holder(home))})")
-        lock.acquire()
-    me = {"pid": os.getpid(), "host": socket.gethostname(), "since": _stamp()}
-    _holder(home).write_text(json.dumps(me), encoding="utf-8")
-
-
-def _holder(home: "Home") -> Path:
-    """Who holds the lock: for messages only, the lock itself is the system's."""
-    return home.lock.with_suffix(".holder")
-
-
-def _held_by(holder: Path) -> str:
-    try:
-        held = json.loads(holder.read_text(encoding="utf-8"))
-        return f"process {held['pid']} on {held['host']}, since {held['since']}"
-    except (OSError, ValueError, KeyError):
-        return "it has just begun"
+    with contextlib.ExitStack() as stack:
+        try:
+            home.root.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(home.lock, "another run on this home", progress.say))
+        except OSError as error:
+            raise CurationError(
+                f"home {home.root} cannot be written to ({error}); choose another with --home"
+            ) from error
+        try:
+            with Catalog.open(home.catalog()) as catalog:
+                yield Job(home, catalog, engine, progress, run_id=new_run_id())
+        except OSError as error:
+            refuse_if_full(error)
+            raise
 
 
 def new_run_id() -> str:
     """An id that sorts by time and is nobody else's."""
-    return f"{_stamp()}-{uuid.uuid4().hex[:8]}"
-
-
-def _stamp() -> str:
-    return dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"

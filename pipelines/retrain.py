@@ -3,32 +3,32 @@
 How the two long parts are carried out is the caller's affair (this process, or Prefect tasks), so
 the job is the same on a laptop and on a schedule. Running it again goes on where it stopped: the
 training run has a name that follows from the decision, videos and judgements are kept, and a
-checkpoint that was judged is not judged twice.
+checkpoint that was judged is not judged twice. A model is retrained by one run at a time: who comes
+second (a schedule, an event, a person) waits, and decides by what the first has left. Checkpoints
+lie in a home, so a model's name belongs to one home, and the lock is a file in it.
 """
 
 import dataclasses
-import datetime as dt
-import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from curation.catalog.datasets import check_name, datasets
 from curation.catalog.store import Catalog
-from curation.errors import CatalogError
 from curation.records import (
     CheckpointRow,
     DatasetRow,
     EvaluationRow,
     PromotionRow,
-    RunRow,
     ShardRow,
     canonical_json,
+    no_earlier_than,
     now,
 )
 from pipelines.evaluate import Evaluated
 from pipelines.evaluate_config import EvaluateConfig, EvaluateRequest
-from pipelines.job import new_run_id
+from pipelines.job import Progress, new_run_id
+from pipelines.locks import held
 from pipelines.retrain_decision import (
     Known,
     PromotionRule,
@@ -37,9 +37,9 @@ from pipelines.retrain_decision import (
     decide_promotion,
     decide_training,
 )
+from pipelines.run_record import RunRecord, failure_recorded
 from pipelines.settings import Home
 from pipelines.train import Trained, TrainRequest
-from pipelines.version import code_version
 from training.config import TrainConfig
 from training.errors import TrainingError
 
@@ -136,26 +136,35 @@ def explain(request: RetrainRequest, home: Home) -> Retrained:
 
 
 def retrain(
-    request: RetrainRequest, home: Home, train: TrainJob, evaluate: EvaluateJob
+    request: RetrainRequest,
+    home: Home,
+    train: TrainJob,
+    evaluate: EvaluateJob,
+    progress: Progress,
 ) -> Retrained:
     """Train on the newest version if that is due, judge it, and promote it if it is better.
+
+    Args:
+        request: what is asked for.
+        home: where checkpoints, evaluations and the lock are.
+        train: carries out a training.
+        evaluate: carries out an evaluation.
+        progress: told when another run is waited for.
 
     Raises:
         RetrainError: an evaluation is incomplete.
         TrainingError, CurationError, EvaluationError, ValueError: as the parts raise them.
     """
-    begun, run_id = now(), new_run_id()
-    with Catalog.open(home.catalog()) as catalog:
-        try:
-            done = _retrain(request, home, catalog, train, evaluate, run_id)
-        except BaseException as error:
-            failed = {"error": f"{type(error).__name__}: {error}"}
-            try:
-                catalog.append("runs", [_run_row(request, run_id, begun, "failed", failed)])
-            except CatalogError as unrecorded:
-                error.add_note(f"the failed run could not be recorded either: {unrecorded}")
-            raise
-        catalog.append("runs", [_run_row(request, run_id, begun, "ok", done.document())])
+    home.root.mkdir(parents=True, exist_ok=True)
+    what = f"another retraining of {request.model}"
+    with (
+        held(home.retraining(request.model), what, progress.say),
+        Catalog.open(home.catalog()) as catalog,
+    ):
+        run = RunRecord(new_run_id(), "retrain", request.config.recipe, request.config, now())
+        with failure_recorded(run, home.catalog(), progress.say):
+            done = _retrain(request, home, catalog, train, evaluate, run.run_id)
+        catalog.append("runs", [run.row("ok", done.document())])
     return done
 
 
@@ -179,6 +188,7 @@ def known(catalog: Catalog, model: str, dataset: str) -> Known:
         hours=_training_hours(catalog, newest) if newest else 0.0,
         serving=checkpoints.get(promoted[-1].candidate) if promoted else None,
         judged=judged[-1] if judged else None,
+        decided_at=promotions[-1].decided_at if promotions else None,
     )
 
 
@@ -225,7 +235,7 @@ def _retrain(
         rule=canonical_json(request.config.rule),
         numbers=canonical_json(verdict.numbers),
         run_id=run_id,
-        decided_at=now(),
+        decided_at=no_earlier_than(now(), before.decided_at),
     )
     catalog.append("promotions", [row])
     serving_now = known(catalog, request.model, request.dataset).serving
@@ -296,20 +306,3 @@ def _checkpoint(catalog: Catalog, trained: Trained) -> CheckpointRow:
     where = {"training": trained.training, "step": trained.steps}
     (row,) = catalog.rows(CheckpointRow, where)
     return row
-
-
-def _run_row(
-    request: RetrainRequest, run_id: str, begun: dt.datetime, status: str, summary: dict[str, Any]
-) -> RunRow:
-    return RunRow(
-        run_id=run_id,
-        kind="retrain",
-        status=status,
-        recipe=request.config.recipe,
-        config=canonical_json(request.config),
-        summary=canonical_json(summary),
-        code_version=code_version(),
-        host=socket.gethostname(),
-        started_at=begun,
-        finished_at=now(),
-    )

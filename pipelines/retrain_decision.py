@@ -5,6 +5,7 @@ without being carried out. Its trade-off is caution: whatever cannot be compared
 """
 
 import dataclasses
+import datetime as dt
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -52,12 +53,14 @@ class Known:
         hours: of its training side.
         serving: checkpoint that was promoted last; None: none was yet.
         judged: decision about a checkpoint that was trained on the newest version.
+        decided_at: of the last decision about the model, which the next one must come after.
     """
 
     newest: DatasetRow | None
     hours: float
     serving: CheckpointRow | None
     judged: PromotionRow | None
+    decided_at: dt.datetime | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

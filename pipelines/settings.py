@@ -76,6 +76,10 @@ class Home:
         """Held by the one job that writes here."""
         return self.root / ".lock"
 
+    def retraining(self, model: str) -> Path:
+        """Held by the one retraining of a model; see `pipelines.retrain`."""
+        return self.root / f".retrain-{model}.lock"
+
     def catalog(self) -> CatalogSettings:
         """The catalog: embedded by default, elsewhere when the environment says so.
 

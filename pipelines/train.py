@@ -23,9 +23,10 @@ import filelock
 from curation.catalog.datasets import check_name
 from curation.catalog.store import Catalog
 from curation.errors import CatalogError
-from curation.records import CheckpointRow, RunRow, canonical_json, now
+from curation.records import CheckpointRow, canonical_json, now
 from model.schedule import TOP_RATE
 from pipelines.job import Progress, new_run_id
+from pipelines.run_record import RunRecord, failure_recorded
 from pipelines.settings import Home, typed_config
 from pipelines.train_ranks import Machine, read_hostfile, run_ranks
 from pipelines.train_samples import SampleRequest, sample_held_out
@@ -138,14 +139,15 @@ def train(request: TrainRequest, home: Home, progress: Progress) -> Trained:
         with _held(home.checkpoints / name, name):
             job = _job(request, home, version, name)
             run = _Run(catalog, home, job, new_run_id(), request, progress)
+            record = RunRecord(run.run_id, "train", job.config.recipe, job.config, begun)
             for warning in request.config.warnings():
                 progress.say(f"warning: {warning}")
-            try:
+            with failure_recorded(record, home.catalog(), progress.say):
                 trained = run.finish(_machines(request), begun)
-            except BaseException as error:
-                _record(run, begun, "failed", {"error": f"{type(error).__name__}: {error}"})
-                raise
-            _record(run, begun, "ok", trained.document())
+            try:
+                catalog.append("runs", [record.row("ok", trained.document())])
+            except CatalogError as unrecorded:  # all that was asked for is there
+                progress.say(f"the run could not be recorded: {unrecorded}")
             return trained
 
 
@@ -471,22 +473,3 @@ def _means(event: dict[str, Any], steps: int) -> str:
         f"{event['speed/tokens_per_second']:,.0f} tokens/s{mfu}, waits for data "
         f"{event['speed/data_wait_share']:.0%}, {dt.timedelta(seconds=round(left))} left"
     )
-
-
-def _record(run: _Run, begun: dt.datetime, status: str, summary: dict[str, Any]) -> None:
-    row = RunRow(
-        run_id=run.run_id,
-        kind="train",
-        status=status,
-        recipe=run.job.config.recipe,
-        config=canonical_json(run.job.config),
-        summary=canonical_json(summary),
-        code_version=code_version(),
-        host=socket.gethostname(),
-        started_at=begun,
-        finished_at=now(),
-    )
-    try:
-        run.catalog.append("runs", [row])
-    except CatalogError as unrecorded:
-        run.progress.say(f"the run could not be recorded: {unrecorded}")

@@ -6,14 +6,13 @@ of the bytes as they lay there then; what has changed since, only the next one c
 
 import datetime as dt
 import json
-import socket
 
 from curation.catalog.store import Catalog
-from curation.records import DatasetRow, RunRow, canonical_json, now
+from curation.records import DatasetRow, RunRow
 from curation.report.document import Verified
 from curation.shards.checking import Disagreement
 from pipelines.job import new_run_id
-from pipelines.version import code_version
+from pipelines.run_record import RunRecord
 
 VERIFY = "verify"
 
@@ -31,36 +30,24 @@ def record_verification(
         CatalogError: the catalog cannot be written to.
     """
     places = [wrong.where for wrong in disagreements]
-    row = RunRow(
+    run = RunRecord(
         run_id=new_run_id(),
         kind=VERIFY,
-        status="failed" if disagreements else "ok",
         recipe=version.recipe,
-        config=canonical_json(
-            {"publish_id": version.publish_id, "manifest_sha256": version.manifest_sha256}
-        ),
-        summary=canonical_json(
-            {"frames": frames, "wrong": {place: places.count(place) for place in set(places)}}
-        ),
-        code_version=code_version(),
-        host=socket.gethostname(),
-        started_at=begun,
-        finished_at=now(),
-        inputs=canonical_json([f"{version.name}@{version.version}"]),
+        config={"publish_id": version.publish_id, "manifest_sha256": version.manifest_sha256},
+        begun=begun,
+        inputs=(f"{version.name}@{version.version}",),
     )
-    catalog.append("runs", [row])
+    found = {"frames": frames, "wrong": {place: places.count(place) for place in set(places)}}
+    status, before = "failed" if disagreements else "ok", _newest(catalog, version)
+    catalog.append("runs", [run.row(status, found, before.finished_at if before else None)])
 
 
 def newest_verification(catalog: Catalog, version: DatasetRow) -> Verified | None:
     """The last verification of a version; None when there was none."""
-    runs = [
-        run
-        for run in catalog.rows(RunRow, {"kind": VERIFY})
-        if json.loads(run.config)["publish_id"] == version.publish_id
-    ]
-    if not runs:
+    newest = _newest(catalog, version)
+    if newest is None:
         return None
-    newest = max(runs, key=lambda run: run.finished_at)
     found = json.loads(newest.summary)
     return Verified(
         when=newest.finished_at.strftime("%Y-%m-%d %H:%M UTC"),
@@ -70,3 +57,12 @@ def newest_verification(catalog: Catalog, version: DatasetRow) -> Verified | Non
         frames=found["frames"],
         wrong=found["wrong"],
     )
+
+
+def _newest(catalog: Catalog, version: DatasetRow) -> RunRow | None:
+    runs = [
+        run
+        for run in catalog.rows(RunRow, {"kind": VERIFY})
+        if json.loads(run.config)["publish_id"] == version.publish_id
+    ]
+    return max(runs, key=lambda run: run.finished_at, default=None)

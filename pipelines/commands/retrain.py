@@ -63,6 +63,7 @@ def retrain_command(
                 functools.partial(
                     evaluate, home=where, engine=LocalEngine(workers), progress=progress
                 ),
+                progress,
             )
     _show(done, progress, explain)
     if as_json:

@@ -1,36 +1,32 @@
 """A clock that jumps by a year, forwards and back, between runs: the later statement counts."""
 
 import datetime as dt
-import sys
+import json
 from pathlib import Path
 
 import pytest
 
-from curation import records
 from curation.captioning.edits import CAPTIONER
 from curation.catalog.store import Catalog
-from curation.records import CaptionRow, ClipRow, RunRow, SourceRow, VideoRow, no_earlier_than, now
+from curation.records import (
+    CaptionRow,
+    ClipRow,
+    DatasetRow,
+    RunRow,
+    SourceRow,
+    VideoRow,
+    no_earlier_than,
+)
 from pipelines.caption import import_captions
 from pipelines.curate import curate
 from pipelines.engine import SerialEngine
 from pipelines.job import Silence
 from pipelines.settings import Home
 from pipelines.steps.caption import edited_captions
+from pipelines.verifications import newest_verification, record_verification
+from tests.curation.rows_for_catalog import plain
+from tests.pipelines.clocks import REAL, set_clock
 from tests.pipelines.tiny_library import render, request
-
-REAL = records.now
-
-
-def set_clock(patch: pytest.MonkeyPatch, days: int) -> None:
-    """Have every module that dates rows read a clock that is off by so many days."""
-    patch.undo()
-
-    def off() -> dt.datetime:
-        return REAL() + dt.timedelta(days=days)
-
-    for module in list(sys.modules.values()):
-        if getattr(module, "now", None) is REAL and module.__name__ != __name__:
-            patch.setattr(module, "now", off)
 
 
 def run(films: Path, home: Home) -> None:
@@ -50,7 +46,7 @@ def test_what_was_found_out_last_counts(tmp_path: Path, monkeypatch: pytest.Monk
     set_clock(monkeypatch, 0)
     with Catalog.open(home.catalog()) as catalog:
         years = sorted(row.started_at.year for row in catalog.rows(RunRow))
-        assert years == [now().year - 1, now().year + 1]  # the clocks were as asked for
+        assert years == [REAL().year - 1, REAL().year + 1]  # the clocks were as asked for
         sources = {Path(row.uri).name: row for row in catalog.rows(SourceRow)}
         assert sources["third.mp4"].size == len(whole)
         assert sources["first.mp4"].video_id == sources["second.mp4"].video_id
@@ -96,8 +92,23 @@ def test_a_persons_last_words_count(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert len(catalog.rows(CaptionRow, {"captioner": CAPTIONER})) == 3
 
 
+def test_the_last_verification_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version: DatasetRow = plain(DatasetRow, publish_id="p", name="tiny", version=1)
+    with Catalog.open(Home(tmp_path).catalog()) as catalog:
+        for days, frames in ((+365, 1), (-365, 2), (0, 3)):
+            set_clock(monkeypatch, days)
+            record_verification(catalog, version, frames, [], REAL())
+        newest = newest_verification(catalog, version)
+        assert newest is not None
+        assert newest.frames == 3
+        other: DatasetRow = plain(DatasetRow, publish_id="q", name="tiny", version=2)
+        record_verification(catalog, other, 4, [], REAL())
+        rows = {json.loads(row.summary)["frames"]: row for row in catalog.rows(RunRow)}
+    assert rows[4].finished_at < rows[1].finished_at  # no other version's clock concerns it
+
+
 def test_a_moment_is_moved_only_where_it_would_come_too_early() -> None:
-    moment = now()
+    moment = REAL()
     assert no_earlier_than(moment, None) is moment
     assert no_earlier_than(moment, moment - dt.timedelta(days=365)) is moment
     for earlier in (moment, moment + dt.timedelta(days=365)):

@@ -6,6 +6,7 @@ that is the seam by which a flow puts its own in, and the jobs have tests of the
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +17,13 @@ from curation.catalog.datasets import publish_dataset
 from curation.catalog.store import Catalog
 from curation.records import CheckpointRow, EvaluationRow, PromotionRow, RunRow
 from pipelines.evaluate_config import EvaluateRequest
+from pipelines.job import Silence
 from pipelines.recipes.retraining import retrain_debug_cpu
-from pipelines.retrain import RetrainError, RetrainRequest, explain, retrain
+from pipelines.retrain import Retrained, RetrainError, RetrainRequest, explain, retrain
 from pipelines.settings import Home, with_overrides
 from pipelines.train import TrainRequest, checkpoint_id
 from tests.curation.rows_for_catalog import plain, publication
+from tests.pipelines.clocks import set_clock
 
 MEASURE = "proxy_imaging_quality"
 
@@ -105,13 +108,13 @@ def test_first_enough_better_worse(home: Home) -> None:
     assert "curate it first" in explain(asked(), home).decision.reason
     publish(home, "p1", 2.0)
     jobs.level["base-films-1"] = 50.0
-    first = retrain(asked(), home, jobs.train, jobs.evaluate)
+    first = retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
     assert first.verdict
     assert first.verdict.promote
     assert first.generator == home.checkpoints / "base-films-1" / "step-00000006" / "generator"
     assert jobs.trained[0].config.network.init.kind == "random"
     # The same again: nothing is new.
-    again = retrain(asked(), home, jobs.train, jobs.evaluate)
+    again = retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
     assert not again.decision.train
     assert len(jobs.trained) == 1
     # A little more is not enough, and enough is trained on from the checkpoint that serves.
@@ -119,7 +122,7 @@ def test_first_enough_better_worse(home: Home) -> None:
     assert "0.500 new hours since films@1" in explain(asked(), home).decision.reason
     publish(home, "p3", 3.0)
     jobs.hours, jobs.level["base-films-3"] = 3.0, 49.0
-    worse = retrain(asked(), home, jobs.train, jobs.evaluate)
+    worse = retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
     init = jobs.trained[1].config.network.init
     assert (init.kind, init.source) == (
         "checkpoint",
@@ -132,7 +135,7 @@ def test_first_enough_better_worse(home: Home) -> None:
     assert "judged already and kept" in explain(asked(), home).decision.reason
     publish(home, "p4", 3.1)
     jobs.hours, jobs.level["base-films-4"] = 3.1, 51.0
-    better = retrain(asked(), home, jobs.train, jobs.evaluate)
+    better = retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
     assert better.serving == checkpoint_id("base-films-4", 6)
     decisions = sorted(rows(home, PromotionRow), key=lambda found: found.decided_at)
     assert [(found.decision, found.incumbent) for found in decisions] == [
@@ -153,11 +156,69 @@ def test_an_incomplete_evaluation_decides_nothing(home: Home) -> None:
     jobs = Jobs(home, 2.0)
     jobs.level["base-films-1"], jobs.complete = 50.0, False
     with pytest.raises(RetrainError, match="incomplete"):
-        retrain(asked(), home, jobs.train, jobs.evaluate)
+        retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
     assert not rows(home, PromotionRow)
     assert [found.status for found in rows(home, RunRow)] == ["failed"]
     jobs.complete = True
-    assert retrain(asked(), home, jobs.train, jobs.evaluate).serving
+    assert retrain(asked(), home, jobs.train, jobs.evaluate, Silence()).serving
+
+
+class Listener(Silence):
+    """Hears that it is waited for somebody."""
+
+    def __init__(self) -> None:
+        self.heard = ""
+        self.waits = threading.Event()
+
+    def say(self, message: str) -> None:
+        self.heard = message
+        self.waits.set()
+
+
+def test_who_comes_second_waits_and_finds_all_done(home: Home) -> None:
+    publish(home, "p1", 2.0)
+    jobs, second = Jobs(home, 2.0), Listener()
+    jobs.level["base-films-1"] = 50.0
+    later: list[Retrained] = []
+
+    def come_second() -> None:
+        later.append(retrain(asked(), home, jobs.train, jobs.evaluate, second))
+
+    thread = threading.Thread(target=come_second)
+
+    def train(request: TrainRequest) -> Any:
+        thread.start()
+        assert second.waits.wait(60)
+        return jobs.train(request)
+
+    first = retrain(asked(), home, train, jobs.evaluate, Silence())
+    thread.join(60)
+    assert first.verdict
+    assert "another retraining of base (process " in second.heard
+    assert not later[0].decision.train
+    assert later[0].serving == first.serving
+    assert len(jobs.trained) == len(rows(home, PromotionRow)) == 1
+    # Another model waits for nobody.
+    other, alone = dataclasses.replace(asked(), model="other"), Listener()
+    jobs.level["other-films-1"] = 50.0
+    retrain(other, home, jobs.train, jobs.evaluate, alone)
+    assert not alone.heard
+
+
+def test_what_was_promoted_last_serves_whatever_the_clock_said(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Jobs(home, 0.0)
+    for version, days in ((1, +365), (2, -365), (3, 0)):
+        set_clock(monkeypatch, days)
+        jobs.hours += 2.0
+        publish(home, f"p{version}", jobs.hours)
+        jobs.level[f"base-films-{version}"] = 50.0 + version
+        done = retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
+        assert done.serving == checkpoint_id(f"base-films-{version}", 6)
+        assert not explain(asked(), home).decision.train
+    decided = [row.decided_at for row in rows(home, PromotionRow)]
+    assert len(set(decided)) == 3
 
 
 def test_explaining_writes_nothing(home: Home) -> None:
