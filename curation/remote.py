@@ -73,7 +73,7 @@ def stored_address(address: str) -> str:
     """An address in its one form.
 
     Raises:
-        ValueError: it holds credentials (it is not shown then), or names no bucket.
+        ValueError: it holds credentials (it is not shown then), or does not name one bucket.
     """
     bucket, _, key = address[len(SCHEME) :].partition("/")
     if "@" in bucket:
@@ -83,6 +83,11 @@ def stored_address(address: str) -> str:
         )
     if not bucket:
         raise ValueError(f"{address}: names no bucket; write s3://bucket/key")
+    if _GLOB.search(bucket):
+        raise ValueError(
+            f"{address}: a pattern may stand in the key, and the bucket is named in full; write "
+            "s3://bucket/pattern, once for each bucket"
+        )
     return f"{SCHEME}{bucket}/{key}"
 
 
@@ -286,6 +291,17 @@ def _make_room(folder: Path, size: int) -> None:
             if _is_still(file, path):  # and not another copy, made since this one was opened
                 path.unlink()
                 excess -= freed
+
+
+def read_stored(uri: str) -> bytes:
+    """A small object's bytes.
+
+    Raises:
+        OSError: it is not there, or not to be read.
+    """
+    with file_system().open_input_stream(_key(uri)) as source:
+        found: bytes = source.read()
+    return found
 
 
 def store_folder(folder: Path, address: str, last: str) -> None:

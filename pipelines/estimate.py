@@ -7,7 +7,10 @@ what a run costs once (start, report) is counted as if it grew, so small pilots 
 own process.
 """
 
+import contextlib
 import dataclasses
+import fcntl
+import os
 import shutil
 import tempfile
 import time
@@ -27,6 +30,7 @@ from pipelines.steps.identify import current_size
 JOB = "job"
 """The one process that plans and commits, beside the workers' stages."""
 _HOUR = 3600.0
+_PREFIX, _IN_USE, _UNNAMED = "tempo-estimate-", ".in-use", ".in-use.new"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -192,14 +196,11 @@ def estimate(
     if not sizes:
         raise ValueError("not one of these films can be read")
     chosen = sorted((film for film in films if film.uri in sizes), key=_lot)[:sample]
-    folder = Path(tempfile.mkdtemp(prefix="tempo-estimate-", dir=scratch))
-    try:
+    with _scratch(scratch) as folder:
         home = _ScratchHome(folder)
         if weights is not None and weights.is_dir():
             home.weights.symlink_to(weights.absolute())
         pilot = _pilot(chosen, sizes, config, home, engine, progress)
-    finally:
-        shutil.rmtree(folder)
     if not pilot.clips_kept:
         raise CurationError("the pilot keeps no clip: give a larger --sample, or another policy")
     whole = sum(sizes.values()) / pilot.bytes
@@ -207,6 +208,32 @@ def estimate(
     scales += [(f"{count:,} clips", count / pilot.clips_kept) for count in clips]
     projections = tuple(_projection(pilot, what, times, prices, workers) for what, times in scales)
     return Estimate(pilot, workers, prices, projections)
+
+
+@contextlib.contextmanager
+def _scratch(parent: Path | None) -> Iterator[Path]:
+    """A folder that is removed again: by us, or by the next pilot there if we are killed."""
+    above = Path(tempfile.gettempdir()) if parent is None else parent
+    _remove_left(above)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=above))
+    with (folder / _UNNAMED).open("wb") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        Path(mark.name).rename(folder / _IN_USE)  # seen by others only when it is locked
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
+
+
+def _remove_left(above: Path) -> None:
+    """Remove the folders of pilots that were killed: nobody holds their locks any more."""
+    for folder in above.glob(f"{_PREFIX}*"):
+        # What is another's, be it a link, is the other's affair. One that is locked lives.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            if folder.lstat().st_uid == os.getuid():
+                with (folder / _IN_USE).open("rb") as mark:
+                    fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
 
 
 def _lot(film: FilmInput) -> str:

@@ -11,7 +11,6 @@ hires its own foremen (about a second each), so that a node that joins late is u
 import asyncio
 import contextlib
 import dataclasses
-import importlib.metadata
 import os
 import queue
 import threading
@@ -20,8 +19,7 @@ from collections.abc import Iterable, Iterator
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Generic, Self, cast
 
-from curation.components import COMPONENTS
-from pipelines.crew import Crew, Limits, StageSetupError
+from pipelines.crew import Limits, StageSetupError
 from pipelines.engine import (
     WINDOW_PER_WORKER,
     ItemT,
@@ -32,6 +30,7 @@ from pipelines.engine import (
     outcome_of,
     sealed_functions,
 )
+from pipelines.ray_foreman import Foreman, NoSetup, versions
 from pipelines.worker import Answer, Fault, opened
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -43,6 +42,8 @@ if not os.environ.get("RAY_ADDRESS"):
 import ray
 from ray import exceptions
 
+PLACEMENT_SECONDS = 600.0
+"""How long a map may be without any foreman: ``$TEMPO_RAY_SECONDS`` says otherwise."""
 TRIES = 3
 """Foremen that an item may cost before it is given up."""
 
@@ -53,41 +54,6 @@ _LOST = (
     exceptions.OutOfMemoryError,
 )
 _DISMISSAL_SECONDS = 10.0
-_DECIDES_BYTES = ("tempomaster", "av", "numpy", "opencv-python", "pyarrow")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _NoSetup:
-    """A foreman's answer when the stage cannot be set up; an exception would lose its cause."""
-
-    message: str
-    cause: BaseException | None
-    notes: tuple[str, ...]
-
-
-class _Foreman:
-    """On a node: one worker process and its limits. Ray makes an actor of it."""
-
-    def __init__(self, name: str, functions: bytes, limits: Limits) -> None:
-        self._crew: Crew[None, object] = Crew(name, functions, limits, size=1)
-        self._crew.__enter__()
-
-    def versions(self) -> dict[str, str]:
-        """What this node runs; answering at all says that the foreman is there."""
-        return versions()
-
-    def run(self, payload: bytes) -> "Answer[bytes] | _NoSetup":
-        """Have the worker do an item."""
-        self._crew.submit_sealed(None, payload)
-        try:
-            _, answer = self._crew.next_sealed()
-        except StageSetupError as error:
-            return _NoSetup(str(error), error.__cause__, tuple(getattr(error, "__notes__", ())))
-        return answer
-
-    def end(self) -> None:
-        """End the worker, also while `run` waits for it."""
-        self._crew.__exit__()
 
 
 class RayEngine:
@@ -99,10 +65,11 @@ class RayEngine:
         address: ``ray://HOST:PORT`` of a cluster's client server; None: the cluster at
             ``$RAY_ADDRESS``, else one of this machine alone, started now and ended with us.
         tries: foremen that an item may cost.
-        placement_seconds: how long a stage may wait for its first foreman.
+        placement_seconds: how long a map may be without any foreman: before the first is there, or
+            after the last was lost; None: ``$TEMPO_RAY_SECONDS``, else `PLACEMENT_SECONDS`.
 
     Raises:
-        ValueError: no cluster answers there.
+        ValueError: no cluster answers there, or an argument is refused.
     """
 
     def __init__(
@@ -111,13 +78,14 @@ class RayEngine:
         address: str | None = None,
         *,
         tries: int = TRIES,
-        placement_seconds: float = 600.0,
+        placement_seconds: float | None = None,
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers is {workers}: at least one is needed")
         if tries < 1:
             raise ValueError(f"tries is {tries}: at least one is needed")
-        self.workers, self.tries, self.placement_seconds = workers, tries, placement_seconds
+        self.workers, self.tries = workers, tries
+        self.placement_seconds = _patience() if placement_seconds is None else placement_seconds
         self._address = address
         if not ray.is_initialized():
             _connect(address, workers)
@@ -138,7 +106,8 @@ class RayEngine:
 
         Raises:
             ValueError: the stage's functions cannot be found by name in another process.
-            StageSetupError: also when no node can take the stage, or runs other code.
+            StageSetupError: also when no node can take the stage for `placement_seconds`, be it in
+                the middle, or runs other code. What was yielded until then is done.
         """
         gang: _Gang[ItemT, ValueT] = _Gang(self, stage.name, sealed_functions(stage), stage.limits)
         return self._stream(gang, items)
@@ -184,8 +153,10 @@ class _Gang(Generic[ItemT, ValueT]):
         self._posts: set[asyncio.Task[None]] = set()
         self._free = 0
         """Posts that wait for an item or for their foreman."""
-        self._placed = False
-        """Whether any foreman has ever answered."""
+        self._there = 0
+        """Foremen that have answered and were not lost."""
+        self._deserted = time.monotonic()
+        """When the last of them was lost, or the first was asked for; while none is there."""
         self._failed_starts = 0
         """Foremen that were lost before they answered, since the last one that was not."""
         self._leader = threading.Thread(target=self._lead, name=f"ray-{name}", daemon=True)
@@ -238,6 +209,8 @@ class _Gang(Generic[ItemT, ValueT]):
         """Queue a parcel, with one more post where all others are busy."""
         self._pending.put_nowait(parcel)
         if self._pending.qsize() > self._free and len(self._posts) < self._engine.workers:
+            if not self._posts:
+                self._deserted = time.monotonic()
             self._free += 1
             post = self._loop.create_task(self._man())
             self._posts.add(post)
@@ -255,11 +228,23 @@ class _Gang(Generic[ItemT, ValueT]):
             foreman = self._appoint()
             try:
                 await self._report_in(foreman)
-                await self._serve(foreman)
+                with self._counted():
+                    await self._serve(foreman)
             except _LOST:
                 continue  # its parcel was passed on
             finally:
                 ray.kill(foreman)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """A foreman is there, until it is lost."""
+        self._there += 1
+        self._failed_starts = 0
+        try:
+            yield
+        finally:
+            self._there -= 1
+            self._deserted = time.monotonic()
 
     def _appoint(self) -> Any:  # noqa: ANN401 - Ray's handle has no type
         """Ask for a foreman; a node will start it when it has room."""
@@ -270,7 +255,7 @@ class _Gang(Generic[ItemT, ValueT]):
             "max_concurrency": 3,  # `end` is heard while `run` works
             "scheduling_strategy": "SPREAD",
         }
-        foreman = ray.remote(_Foreman).options(**options)
+        foreman = ray.remote(Foreman).options(**options)
         return foreman.remote(self._name, self._functions, self._limits)
 
     async def _report_in(self, foreman: Any) -> None:  # noqa: ANN401 - as above
@@ -280,14 +265,15 @@ class _Gang(Generic[ItemT, ValueT]):
             StageSetupError: it runs other code than we, or there is no room for even one.
         """
         call = _future(foreman.versions)
-        await asyncio.wait([call], timeout=self._engine.placement_seconds)
-        if not call.done() and not self._placed:
-            call.cancel()
-            raise StageSetupError(
-                f"stage {self._name!r}: no node of the cluster had {self._limits.cpus:g} CPUs and "
-                f"{self._limits.gpus:g} GPUs free in {self._engine.placement_seconds:g} s; add "
-                "one, or let what holds them end"
-            )
+        while not call.done():
+            await asyncio.wait([call], timeout=self._patience_left())
+            if not call.done() and self._patience_left() <= 0:
+                call.cancel()
+                raise StageSetupError(
+                    f"stage {self._name!r}: no node of the cluster had {self._limits.cpus:g} CPUs "
+                    f"and {self._limits.gpus:g} GPUs free in {self._engine.placement_seconds:g} s; "
+                    "add one, or let what holds them end; TEMPO_RAY_SECONDS has it wait longer"
+                )
         try:
             theirs = await call
         except _LOST as loss:
@@ -297,7 +283,6 @@ class _Gang(Generic[ItemT, ValueT]):
                     f"stage {self._name!r}: no foreman lives to begin: {_first_line(loss)}"
                 ) from loss
             raise
-        self._placed, self._failed_starts = True, 0
         if theirs != versions():
             told = ", ".join(
                 f"{name} {theirs.get(name)} (here {ours})"
@@ -308,6 +293,11 @@ class _Gang(Generic[ItemT, ValueT]):
                 f"stage {self._name!r}: a node runs {told}; install the same everywhere, or the "
                 "nodes' films differ"
             )
+
+    def _patience_left(self) -> float:
+        """Seconds for which a foreman that is not there may be waited for, from now."""
+        alone = 0.0 if self._there else time.monotonic() - self._deserted
+        return self._engine.placement_seconds - alone
 
     async def _serve(self, foreman: Any) -> None:  # noqa: ANN401 - as above
         try:
@@ -322,13 +312,13 @@ class _Gang(Generic[ItemT, ValueT]):
     async def _hand_over(self, foreman: Any, parcel: _Parcel[ItemT]) -> None:  # noqa: ANN401 - as above
         begun = time.monotonic()
         try:
-            reply: Answer[bytes] | _NoSetup = await _future(foreman.run, parcel.payload)
+            reply: Answer[bytes] | NoSetup = await _future(foreman.run, parcel.payload)
         except _LOST as loss:
             self._free += 1
             self._pass_on(parcel, loss, time.monotonic() - begun)
             raise
-        if isinstance(reply, _NoSetup):
-            raise _setup_error(reply)
+        if isinstance(reply, NoSetup):
+            raise reply.raised()
         self._news.put((parcel.item, reply))
 
     def _pass_on(self, parcel: _Parcel[ItemT], loss: Exception, seconds: float) -> None:
@@ -349,10 +339,17 @@ class _Gang(Generic[ItemT, ValueT]):
                 ended.result()
 
 
-def versions() -> dict[str, str]:
-    """What decides the bytes of traces and shards on a machine, by name."""
-    packages = {name: importlib.metadata.version(name) for name in _DECIDES_BYTES}
-    return packages | {name: f"v{part.version}" for name, part in COMPONENTS.items()}
+def _patience() -> float:
+    given = os.environ.get("TEMPO_RAY_SECONDS")
+    if given is None:
+        return PLACEMENT_SECONDS
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise ValueError(f"TEMPO_RAY_SECONDS={given!r}: give seconds, more than 0")
+    return seconds
 
 
 def _connect(address: str | None, workers: int) -> None:
@@ -387,11 +384,3 @@ def _heard(call: "asyncio.Future[Any]") -> None:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
-
-
-def _setup_error(reply: _NoSetup) -> StageSetupError:
-    error = StageSetupError(reply.message)
-    error.__cause__ = reply.cause
-    for note in reply.notes:
-        error.add_note(note)
-    return error

@@ -108,8 +108,17 @@ class Home:
 
 
 def home_at(folder: Path | None) -> Home:
-    """The home that was asked for, else ``$TEMPO_HOME``, else ``./tempo-home``."""
+    """The home that was asked for, else ``$TEMPO_HOME``, else ``./tempo-home``.
+
+    Raises:
+        ValueError: it is an address of an object store.
+    """
     chosen = folder or Path(os.environ.get("TEMPO_HOME", DEFAULT_HOME))
+    if is_stored(str(chosen).replace(":/", "://", 1)):  # a Path has made one slash of two
+        raise ValueError(
+            f"home {chosen}: a home is a folder on a disk; tables go to an object store by "
+            "TEMPO_WAREHOUSE=s3://..., published versions by TEMPO_DATASETS=s3://..."
+        )
     return Home(chosen.absolute())
 
 

@@ -1,7 +1,9 @@
 """On which side of the split does each film of a dataset stand already?
 
 Only versions that were split by the same settings count: another share or seed is a wish for
-another split. A version whose folder was removed cannot tell its settings, and so has no say.
+another split. They stand in a version's manifest, which lies in the home that published it, and in
+the object store where there is one: so several homes that publish one dataset into one catalog keep
+its sides apart by `TEMPO_DATASETS`. A version whose manifest cannot be found has no say.
 """
 
 import json
@@ -12,7 +14,9 @@ import pyarrow as pa
 
 from curation.catalog.datasets import datasets
 from curation.catalog.store import Catalog
-from curation.records import canonical_json
+from curation.errors import CurationError
+from curation.records import DatasetRow, canonical_json
+from curation.remote import is_stored, read_stored
 from curation.shards.manifest import MANIFEST
 from curation.splits import SplitConfig, Standing
 from pipelines.settings import Home
@@ -23,11 +27,15 @@ _COLUMNS = ["publish_id", "video_id", "split"]
 def earlier_sides(
     catalog: Catalog, home: Home, dataset: str, config: SplitConfig
 ) -> Mapping[str, Standing]:
-    """Where each film (video_id) stands in the dataset's versions."""
+    """Where each film (video_id) stands in the dataset's versions.
+
+    Raises:
+        CurationError: a manifest in the object store cannot be read now.
+    """
     versions = {
         row.publish_id: row.version
         for row in datasets(catalog)
-        if row.name == dataset and _split_of(home, dataset, row.version) == canonical_json(config)
+        if row.name == dataset and _split_of(home, row) == canonical_json(config)
     }
     if not versions:
         return {}
@@ -43,9 +51,21 @@ def earlier_sides(
     return standing
 
 
-def _split_of(home: Home, dataset: str, version: int) -> str | None:
-    path = home.datasets / dataset / str(version) / MANIFEST
-    if not path.is_file():
+def _split_of(home: Home, row: DatasetRow) -> str | None:
+    path = home.datasets / row.name / str(row.version) / MANIFEST
+    if path.is_file():
+        text = path.read_bytes()
+    elif is_stored(row.manifest_uri):
+        try:
+            text = read_stored(row.manifest_uri)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise CurationError(
+                f"{row.name}@{row.version}: its manifest cannot be read ({error}), and says on "
+                "which side its films stand; run again when the store answers"
+            ) from error
+    else:
         return None
-    manifest: dict[str, Any] = json.loads(path.read_bytes())
+    manifest: dict[str, Any] = json.loads(text)
     return canonical_json(manifest["config"]["split"])

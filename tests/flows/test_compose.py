@@ -1,6 +1,7 @@
 """The compose file: valid, on this machine only, and the very services of `make up-local`."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,14 @@ from tests.conftest import REPOSITORY
 FILE = REPOSITORY / "docker-compose.yml"
 SCHEMA = Path("/usr/lib/python3/dist-packages/compose/config/compose_spec.json")
 """Of the compose specification, as Debian's docker-compose ships it."""
-VARIABLE = re.compile(r"\$\{(\w+)")
+VARIABLE = re.compile(r"\$\{(\w+)(:\?)?")
+SECRETS = {"POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY"}
+
+
+def compose(command: list[str], given: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run docker compose with these secrets in its environment, and no others."""
+    environment = {name: value for name, value in os.environ.items() if name not in SECRETS} | given
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +33,19 @@ def services() -> dict[str, Any]:
     return found
 
 
-def test_it_is_valid() -> None:
+def test_it_is_valid_and_wants_secrets_of_its_own() -> None:
     """By compose itself where it is installed, else by the specification's schema."""
     for command in (["docker-compose"], ["docker", "compose"]):
         if (
             shutil.which(command[0])
             and not subprocess.run([*command, "version"], capture_output=True).returncode
         ):
-            checked = subprocess.run(
-                [*command, "--env-file", ".env.example", "-f", str(FILE), "config", "--quiet"],
-                cwd=REPOSITORY,
-                capture_output=True,
-                text=True,
-            )
+            config = [*command, "--env-file", ".env.example", "-f", str(FILE), "config", "--quiet"]
+            checked = compose(config, dict.fromkeys(SECRETS, "d41d8cd98f"))
             assert checked.returncode == 0, checked.stderr
+            refused = compose(config, {})  # the example as it is
+            assert refused.returncode != 0
+            assert "fill it in" in refused.stderr
             return
     if not SCHEMA.is_file():
         pytest.skip(f"neither docker compose nor the specification's schema ({SCHEMA}) is here")
@@ -74,16 +81,18 @@ def test_every_service_is_pinned_and_watched(services: dict[str, Any]) -> None:
 
 
 def test_secrets_come_from_a_file_that_is_not_committed() -> None:
-    named = set(VARIABLE.findall(FILE.read_text()))
+    text = FILE.read_text()
+    named = {name for name, _ in VARIABLE.findall(text)}
     example = dict(
         line.split("=", 1)
         for line in (REPOSITORY / ".env.example").read_text().splitlines()
         if line and not line.startswith("#")
     )
     assert named == example.keys()
-    secrets = {name for name in named if name.endswith(("PASSWORD", "KEY"))}
-    assert secrets
-    assert all(example[name].startswith("<") for name in secrets)
+    assert {name for name in named if name.endswith(("PASSWORD", "KEY"))} == SECRETS
+    # Nothing that could stay as it is: each is refused where it is empty, wherever it is used.
+    assert all(example[name] == "" for name in SECRETS)
+    assert {needed for name, needed in VARIABLE.findall(text) if name in SECRETS} == {":?"}
     for file in (".gitignore", ".dockerignore"):
         assert ".env" in (REPOSITORY / file).read_text().split()
 

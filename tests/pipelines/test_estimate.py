@@ -1,14 +1,17 @@
 """What a library will cost: a real pilot, scaled, and nothing left of it."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pipelines.engine import LocalEngine, SerialEngine
-from pipelines.estimate import JOB, Estimate, Prices, estimate
+from pipelines.estimate import JOB, Estimate, Prices, _scratch, estimate
 from pipelines.inputs import list_films
 from pipelines.job import Silence
-from tests.pipelines.tiny_library import config, render
+from tests.pipelines.tiny_library import SETTINGS, config, render
 
 CLIPS = 30_000
 
@@ -61,6 +64,25 @@ def test_a_pilot_is_measured_scaled_and_removed(
         assert one.hours == pytest.approx((cpu - own) / 10 + own)
         assert one.cpu_hours[one.slowest] == max(one.cpu_hours.values())
         assert one.shards_bytes == pytest.approx(pilot.shards_bytes * one.times)
+
+
+def test_the_next_pilot_removes_what_a_killed_one_left(films: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines", "estimate", str(films), "--sample", "1"]
+    command += ["--scratch", str(tmp_path), *(f"--set={setting}" for setting in SETTINGS)]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not (left := list(tmp_path.glob("*/catalog.db"))):
+            assert killed.poll() is None
+            time.sleep(0.05)
+        with _scratch(tmp_path):
+            assert left[0].exists()  # while it lives, its folder is let be
+    finally:
+        killed.kill()
+        killed.wait()
+    assert left[0].exists()
+    with _scratch(tmp_path) as ours:
+        assert list(tmp_path.glob("tempo-estimate-*")) == [ours]
+    assert not list(tmp_path.glob("tempo-estimate-*"))
 
 
 def test_what_cannot_be_sampled_is_said(tmp_path: Path) -> None:

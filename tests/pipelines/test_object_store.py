@@ -83,6 +83,12 @@ def test_prefixes_patterns_and_manifests_are_listed() -> None:
         list_films(["s3://no-such-bucket/films/"])
 
 
+def test_a_pattern_for_buckets_is_refused_before_any_is_listed() -> None:
+    for address in ("s3://fil*/library", "s3://*", "s3://film[s]/a.mp4"):
+        with pytest.raises(ValueError, match="the bucket is named in full"):
+            list_films([address])
+
+
 def test_credentials_in_an_address_are_refused_and_not_shown() -> None:
     with pytest.raises(ValueError, match="AWS_ACCESS_KEY_ID") as caught:
         list_films(["s3://key:hunter2@films/library"])

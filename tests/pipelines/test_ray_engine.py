@@ -1,5 +1,6 @@
 """The engine on a real cluster of two nodes: the local engine's outcomes, and nodes that die."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pipelines.crew import Limits, StageSetupError
 from pipelines.curate import curate
 from pipelines.engine import WINDOW_PER_WORKER, Done, Failed, SerialEngine, Stage
 from pipelines.job import Silence
+from pipelines.ray_engine import PLACEMENT_SECONDS, RayEngine
 from pipelines.settings import Home
 from tests.pipelines import stages_for_engine as stages
 from tests.pipelines.ray_cluster import TwoNodes
@@ -87,6 +89,30 @@ def test_a_stage_that_no_node_can_take_is_refused(cluster: TwoNodes) -> None:
     engine = cluster.engine(2, placement_seconds=1.0)
     with pytest.raises(StageSetupError, match=r"1 CPUs and 1 GPUs free in 1 s"):
         list(engine.map(stage, range(3)))
+
+
+def test_when_all_nodes_that_fit_are_lost_the_map_ends(cluster: TwoNodes) -> None:
+    """Only the second node has two cores; what it has not done is not waited for forever."""
+    limits = dataclasses.replace(PATIENT, cpus=2)
+    stage = Stage("square", stages.nothing, stages.square, limits)
+    outcomes = cluster.engine(2, placement_seconds=2.0).map(stage, range(100))
+    first = next(outcomes)
+    assert isinstance(first, Done)
+    assert first.value == first.item**2
+    cluster.kill_second()
+    with pytest.raises(StageSetupError, match=r"2 CPUs and 0 GPUs free in 2 s.*TEMPO_RAY_SECONDS"):
+        list(outcomes)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_patience_is_named_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RayEngine(1).placement_seconds == PLACEMENT_SECONDS
+    monkeypatch.setenv("TEMPO_RAY_SECONDS", "90")
+    assert RayEngine(1).at_most(1).placement_seconds == 90.0
+    for wrong in ("0", "soon", "nan"):
+        monkeypatch.setenv("TEMPO_RAY_SECONDS", wrong)
+        with pytest.raises(ValueError, match="TEMPO_RAY_SECONDS"):
+            RayEngine(1)
 
 
 def test_more_foremen_than_there_is_room_for_take_no_item_with_them(cluster: TwoNodes) -> None:

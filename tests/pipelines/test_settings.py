@@ -1,5 +1,7 @@
 """Overriding single fields of a recipe."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from curation.records import canonical_json
 from pipelines.curate import CurateConfig
 from pipelines.recipes.curation import RECIPES, curate_offline
 from pipelines.recipes.training import training_recipe
-from pipelines.settings import typed_config, with_overrides
+from pipelines.settings import home_at, typed_config, with_overrides
 
 
 def test_fields_are_replaced_at_any_depth_and_the_recipe_stays() -> None:
@@ -87,3 +89,12 @@ def test_recorded_config_reads_back_equal(recipe: object) -> None:
 def test_any_number_that_is_set_is_the_number_that_is_used(value: float) -> None:
     config = with_overrides(curate_offline(), [f"select.motion.min={value!r}"])
     assert config.select.motion.min == value
+
+
+def test_a_home_in_an_object_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="TEMPO_WAREHOUSE"):
+        home_at(Path("s3://bucket/home"))
+    monkeypatch.setenv("TEMPO_HOME", "s3://bucket/home")
+    with pytest.raises(ValueError, match="TEMPO_WAREHOUSE"):
+        home_at(None)
+    assert home_at(Path("s3/home")).root == Path("s3/home").absolute()
