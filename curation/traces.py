@@ -16,7 +16,6 @@ import contextlib
 import dataclasses
 import datetime as dt
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ import pyarrow.parquet as pq
 
 from curation.errors import CurationError
 from curation.records import VideoRow
+from curation.unfinished import sync_file, sync_folder
 
 FRAMES, SAMPLES, EVIDENCE, FILM = (
     "frames.parquet",
@@ -219,37 +219,6 @@ def video_row_from_json(text: str) -> VideoRow:
     values = json.loads(text)
     values["recorded_at"] = dt.datetime.fromisoformat(values["recorded_at"])
     return VideoRow(**values)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Lend a temporary file that becomes `path` once it is whole, on the disk, and not before.
-
-    Of an attempt that fails nothing stays, which matters most where the disk is full.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        sync_file(partial)
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_file(path: Path) -> None:
-    """Have what was written to a file on the disk before returning."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Have a folder's entries (a rename) on the disk before returning."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def column(table: pa.Table, name: str) -> "np.ndarray[Any, Any]":

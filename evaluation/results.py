@@ -9,10 +9,11 @@ import dataclasses
 from typing import Any
 
 from evaluation.metrics.metric import PROXY_PREFIX, MetricResult, is_proxy
+from evaluation.metrics.provenance import Provenance
 from evaluation.statistics import Estimate
 from evaluation.variants import Variant
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TOTAL = "total"
 """Name of VBench's total among the measures."""
 
@@ -122,8 +123,8 @@ class Origin:
     recipe: str
     profile: str
     config: dict[str, Any]
-    metrics: dict[str, str]
-    """Metric -> its fingerprint."""
+    metrics: dict[str, Provenance]
+    """Metric -> what judged."""
     machines: tuple[str, ...]
     """On which videos were made."""
     code: str
@@ -161,7 +162,7 @@ class Evaluation:
         return dataclasses.asdict(self)
 
     def table(self) -> list[dict[str, str | float | None]]:
-        """A row for each variant, with plain cells: for artifacts and spreadsheets."""
+        """A row for each variant, with plain cells: for scripts and spreadsheets."""
         rows: list[dict[str, str | float | None]] = []
         for result in self.variants:
             row: dict[str, str | float | None] = {
@@ -173,7 +174,8 @@ class Evaluation:
                 "peak GiB": result.cost.peak_bytes and result.cost.peak_bytes / (1 << 30),
             }
             for name, estimate in result.measures.items():
-                row |= {name: estimate.mean, f"{name} low": estimate.low}
-                row[f"{name} high"] = estimate.high
+                row[name] = estimate.mean
+                row[f"{name} low"] = estimate.low if estimate.has_interval else None
+                row[f"{name} high"] = estimate.high if estimate.has_interval else None
             rows.append(row)
         return rows

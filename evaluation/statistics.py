@@ -38,6 +38,11 @@ class Estimate:
     standard_error: float
     prompts: int
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether the interval says anything: a single prompt cannot tell how others differ."""
+        return self.prompts > 1
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:

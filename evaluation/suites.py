@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 
 from curation.records import canonical_json
-from curation.traces import replacing
+from curation.unfinished import replacing
 
 COLUMNS = ("id", "prompt", "image", "licence", "dimensions")
 _NEEDED = ("id", "prompt", "licence")
@@ -185,10 +185,8 @@ def _prompt(row: dict[str, Any], folder: Path, where: str) -> Prompt:
     unknown = [name for name in row if name not in COLUMNS]
     missing = [name for name in _NEEDED if not row.get(name)]
     if unknown or missing:
-        raise ValueError(
-            f"{where}: missing {', '.join(missing) or 'nothing'}, unknown "
-            f"{', '.join(map(repr, unknown)) or 'nothing'}; the fields are {', '.join(COLUMNS)}"
-        )
+        wrong = [f"missing {name}" for name in missing] + [f"unknown {n!r}" for n in unknown]
+        raise ValueError(f"{where}: {', '.join(wrong)}; the fields are {', '.join(COLUMNS)}")
     name = _text(row, "id", where)
     if _ID.fullmatch(name) is None:
         raise ValueError(

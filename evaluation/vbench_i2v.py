@@ -15,7 +15,7 @@ from typing import TypeVar
 import pydantic
 from PIL import Image
 
-from curation.traces import replacing
+from curation.unfinished import replacing
 from evaluation.score import DIMENSIONS
 from evaluation.suites import Prompt, checked_picture, write_suite
 

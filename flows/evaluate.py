@@ -16,6 +16,8 @@ from pydantic import Field
 from curation.catalog.store import Catalog
 from curation.records import EvaluationRow
 from evaluation.errors import EvaluationError
+from evaluation.metrics.metric import PROXY_BANNER
+from evaluation.wording import difference_words, table_words
 from flows.batches import TaskEngine
 from flows.events import evaluation_finished
 from flows.naming import name_of
@@ -83,14 +85,23 @@ def evaluated(request: EvaluateRequest, home: Home, workers: int) -> Evaluated:
     done = named(request, home, workers)
     create_table_artifact(
         key="evaluation-table",
-        table=done.evaluation.table(),
-        description=f"{done.evaluation.id}: {done.page}",
+        table=table_words(done.evaluation),
+        description="  \n".join([_about(done), *difference_words(done.evaluation)]),
     )
     if done.complete:
         with Catalog.open(home.catalog()) as catalog:
             rows = catalog.rows(EvaluationRow, {"evaluation_id": done.evaluation.id})
         evaluation_finished(rows)
     return done
+
+
+def _about(done: Evaluated) -> str:
+    found = done.evaluation
+    banner = f"{PROXY_BANNER}  \n" if found.proxy else ""
+    return (
+        f"{banner}{found.id}: percent, with {found.level:.0%} intervals of a bootstrap over "
+        f"{len(found.prompts)} prompts; {done.page}"
+    )
 
 
 @task(

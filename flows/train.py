@@ -29,11 +29,13 @@ from training.versions import published_version
 Recipe = Literal[
     "train_debug_cpu",
     "train_debug_cpu_stage2",
+    "train_debug_cpu_stage2_fixed_start",
     "train_debug_cpu_lora",
     "train_stage1_shape_1_3b",
     "train_stage1_a14b",
     "train_stage1_a14b_lora",
     "train_stage2_a14b",
+    "train_stage2_a14b_fixed_start",
 ]
 
 

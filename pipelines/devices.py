@@ -39,7 +39,9 @@ def claim_device(folder: Path, device: str) -> Claim:
         return Claim(device)
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(torch.cuda.device_count()):
-        lock = filelock.FileLock(folder / f".{platform.node()}-cuda-{number}.lock")
+        # Its own name: where a scheduler shows each worker one GPU, each of them is number 0.
+        name = torch.cuda.get_device_properties(number).uuid
+        lock = filelock.FileLock(folder / f".{platform.node()}-cuda-{name}.lock")
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:

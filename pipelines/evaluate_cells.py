@@ -20,20 +20,21 @@ import filelock
 import torch
 
 from curation.records import canonical_json, digest
-from curation.traces import replacing
+from curation.unfinished import replacing
 from evaluation.suites import Prompt
 from evaluation.variants import Variant
 from model import flops
 from model.continuation import round_plans
 from model.generation import TreeGenerator
-from model.generator_folder import generator_files, load_generator, read_network, read_spec
+from model.generator_folder import generator_files, load_generator
+from model.presets import DiTConfig
 from model.request import KEY_VERSION
 from model.tree import Plan, plan_tree
 from model.tree_cost import plan_cost
 from pipelines.devices import Claim, claim_device
-from pipelines.evaluate_config import EvaluateConfig
+from pipelines.evaluate_config import EvaluateConfig, Sampler
 from pipelines.generate import produce
-from pipelines.generate_job import GenerateJob
+from pipelines.generate_job import NODES, GenerateJob
 from pipelines.generate_ranks import generate
 from pipelines.job import Silence
 from pipelines.version import code_version
@@ -162,14 +163,15 @@ def checkpoint_fingerprint(folder: Path) -> str:
     return whole.hexdigest()[:32]
 
 
-def petaflops(variant: Variant, config: EvaluateConfig, checkpoint: Path) -> float:
+def petaflops(variant: Variant, sampler: Sampler, network: DiTConfig, text: int) -> float:
     """Operations of the network for one video, guidance included, in 10^15.
 
-    Raises:
-        CheckpointError: the folder cannot be a generator.
+    Args:
+        variant: schedule, steps and lengths.
+        sampler: size of the pictures, and guidance.
+        network: its size.
+        text: tokens of the prompt, padding included.
     """
-    network, text = read_network(checkpoint), read_spec(checkpoint).text.length
-    sampler = config.sampler
     count = len(variant.tree.rates)
     guidance = sampler.guidance * (count if len(sampler.guidance) == 1 else 1)
 
@@ -188,6 +190,12 @@ def petaflops(variant: Variant, config: EvaluateConfig, checkpoint: Path) -> flo
 def is_made(folder: Path) -> bool:
     """Whether a cell's folder is finished."""
     return (folder / RECORD).is_file() and (folder / VIDEO).is_file()
+
+
+def discard_nodes(folder: Path) -> None:
+    """Remove the latents of a finished cell; a run that was killed just then has left them."""
+    # Errors aside: another run may be doing it too, and what stays costs room alone.
+    shutil.rmtree((folder / VIDEO).with_suffix(NODES), ignore_errors=True)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -235,6 +243,7 @@ def make(maker: Maker, cell: Cell) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / ".lock"):
         if is_made(folder):
+            discard_nodes(folder)
             return
         job = dataclasses.replace(cell.job, out=folder / VIDEO, device=maker.claim.device)
         if cell.base is not None:
@@ -243,7 +252,7 @@ def make(maker: Maker, cell: Cell) -> None:
         # A half-made video costs less to finish than it cost: its wall time says nothing.
         continued = any(job.nodes_folder.glob("*/*.safetensors"))
         if maker.generator is None:
-            made = generate(job, Silence())
+            made = generate(job, Silence(), threads=torch.get_num_threads())
         else:
             produced = produce(job, Silence(), generator=maker.generator)
             assert produced is not None
@@ -265,7 +274,7 @@ def make(maker: Maker, cell: Cell) -> None:
         }
         with replacing(folder / RECORD) as partial:
             partial.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
-        shutil.rmtree(job.nodes_folder)
+        discard_nodes(folder)
 
 
 @functools.cache

@@ -16,6 +16,8 @@ from model.sampling import LevelSampling, Sampling
 from model.schedule import Schedule
 from model.work import Execution
 
+NODES = ".nodes"
+"""Suffix of the folder of finished nodes, in place of the film's."""
 _SIDE = 16
 """Pixels of a token: 8 for a latent, 2 latents for a patch."""
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -143,7 +145,7 @@ class GenerateJob:
     @property
     def nodes_folder(self) -> Path:
         """Where finished nodes are kept."""
-        return self.nodes or self.out.with_suffix(".nodes")
+        return self.nodes or self.out.with_suffix(NODES)
 
     def loading(self, rank: int) -> Loading:
         """How a rank loads the checkpoint."""

@@ -23,8 +23,13 @@ _LONGEST_WINDOW = dt.timedelta(days=1)
 """How long a rank waits for another; a window of a large network takes an hour on one device."""
 
 
-def generate(job: GenerateJob, progress: Progress) -> Generated:
+def generate(job: GenerateJob, progress: Progress, threads: int | None = None) -> Generated:
     """Run a job on as many ranks as it names.
+
+    Args:
+        job: what.
+        progress: who watches.
+        threads: of each of several ranks; None: the machine's cores are shared out.
 
     Raises:
         RankError: a rank was killed.
@@ -42,7 +47,9 @@ def generate(job: GenerateJob, progress: Progress) -> Generated:
             for rank in range(job.ranks):
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(
-                    target=_rank, args=(job, rank, os.getpid(), folder, theirs), daemon=True
+                    target=_rank,
+                    args=(job, rank, threads, os.getpid(), folder, theirs),
+                    daemon=True,
                 )
                 process.start()
                 theirs.close()  # so that the pipe ends when the process does
@@ -101,7 +108,14 @@ class _Messages(Silence):
         self._connection.send(("say", (message,)))
 
 
-def _rank(job: GenerateJob, rank: int, parent: int, folder: str, connection: Connection) -> None:
+def _rank(
+    job: GenerateJob,
+    rank: int,
+    threads: int | None,
+    parent: int,
+    folder: str,
+    connection: Connection,
+) -> None:
     die_with(parent)
     import torch
     import torch.distributed as dist
@@ -110,7 +124,7 @@ def _rank(job: GenerateJob, rank: int, parent: int, folder: str, connection: Con
     from model.errors import ModelError
     from model.ranks import Ranks
 
-    torch.set_num_threads(max((os.cpu_count() or 1) // job.ranks, 1))
+    torch.set_num_threads(threads or max((os.cpu_count() or 1) // job.ranks, 1))
     dist.init_process_group(
         "gloo",
         init_method=f"file://{Path(folder) / 'store'}",

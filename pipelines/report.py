@@ -36,7 +36,8 @@ from curation.report.tables import IDENTITY, VersionTables
 from curation.scoring.film import TECHNICAL
 from curation.selection import SCORES, SelectionPolicy, select
 from curation.shards.manifest import MANIFEST
-from curation.traces import Traces, replacing, trace_folder
+from curation.traces import Traces, trace_folder
+from curation.unfinished import replacing
 from pipelines.job import Progress
 from pipelines.preview import licences_of
 from pipelines.settings import Home, typed_config

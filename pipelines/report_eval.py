@@ -10,13 +10,13 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import filelock
 from PIL import Image
 
-from curation.traces import replacing
+from curation.unfinished import replacing
 from evaluation.aggregate import by_prompt, compared
 from evaluation.errors import EvaluationError
 from evaluation.report.choosing import shown_prompts
@@ -133,7 +133,10 @@ def read_evaluation(home: Home, run: str) -> Evaluation:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["schema_version"] != SCHEMA_VERSION:
-            raise EvaluationError(f"{path} is of another version of tempomaster: evaluate again")
+            raise EvaluationError(
+                f"{path} is of another version of tempomaster: run the same tempo evaluate again, "
+                "which makes no video twice"
+            )
         return typed_config(Evaluation, document)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(f"{path} cannot be read: {error}") from error
@@ -152,7 +155,12 @@ def changes_against(
         return {}
     theirs = {_asked(prompt) for prompt in against.prompts}
     known = {prompt.id for prompt in evaluation.prompts if _asked(prompt) in theirs}
-    alike = dict(evaluation.origin.metrics.items() & against.origin.metrics.items())
+    theirs_by = {name: judge.fingerprint for name, judge in against.origin.metrics.items()}
+    alike = {
+        name
+        for name, judge in evaluation.origin.metrics.items()
+        if theirs_by.get(name) == judge.fingerprint
+    }
     draws = Draws(
         [prompt.id for prompt in evaluation.prompts], **evaluation.origin.config["confidence"]
     )
@@ -181,7 +189,7 @@ def _asked(prompt: PromptShown) -> tuple[str, str, str]:
     return prompt.id, prompt.text, prompt.image_sha256
 
 
-def _judged_by(metrics: Mapping[str, str], video: JudgedVideo) -> JudgedVideo:
+def _judged_by(metrics: Collection[str], video: JudgedVideo) -> JudgedVideo:
     """The video with what these metrics say alone."""
     kept = {name: result for name, result in video.metrics.items() if name in metrics}
     return dataclasses.replace(video, metrics=kept)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from evaluation.study.credentials import load_credentials
+from evaluation.study.database import sqlite_url
 from evaluation.study.document import check_videos, load
-from evaluation.study.storage import Store, sqlite_url
+from evaluation.study.storage import Store
 
 if TYPE_CHECKING:  # statistics are loaded where they are needed
     from evaluation.study.results import Results

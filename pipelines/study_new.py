@@ -1,18 +1,20 @@
 """Make a human study: its videos alike, its file, its secrets, in one folder.
 
-A study is made under another name and renamed when it is whole. Whatever is wrong with the request
-is found before the first video is encoded.
+A study is made under another name and renamed when it is whole; one whose making was killed is made
+from its beginning by the same command. Whatever is wrong with the request is found before the first
+video is encoded.
 """
 
+import contextlib
 import dataclasses
 import math
-import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pydantic
 
 from curation.errors import CurationError
@@ -38,10 +40,10 @@ from pipelines.study_videos import (
     Source,
     common_size,
     encode,
-    find_prompts,
-    videos_in,
+    questions_in,
 )
 
+_LOCK = ".lock"
 _FROZEN_HIGHEST = 2
 """A picture that stands still can be rated so much for motion, no more."""
 
@@ -55,10 +57,11 @@ class StudyRequest:
         material: videos of each system for each item, and the items' prompts.
         title: what raters read.
         mode: ratings, or pairs.
-        training: folder of practice videos, each with NAME.txt (prompt) and NAME.note.txt (what a
-            practised rater says); ratings only.
-        gold: folder of videos with a known answer, each with NAME.txt and NAME.accept.json, such as
-            ``{"motion_quality": [1, 2]}``; ratings only.
+        training: folder of practice, each with NAME.txt (prompt) and NAME.note.txt (what a
+            practised rater says). A video is NAME.mp4; in pairs NAME.left.mp4 and NAME.right.mp4.
+        gold: folder of videos with a known answer, likewise, each with NAME.txt and
+            NAME.accept.json, such as ``{"motion_quality": [1, 2]}``; in pairs ``[-1, -1]`` where
+            the left one must win.
         frozen_gold: so many items are shown once more, standing still, as gold.
         repeats: shown twice to each rater.
         items_per_rater: None for all.
@@ -89,8 +92,6 @@ class StudyRequest:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.mode is Mode.PAIRWISE and (self.training or self.gold):
-            raise ValueError("training and gold folders hold single videos: not in pairwise mode")
         if self.frames is not None and self.frames < 1:
             raise ValueError(f"frames = {self.frames}: keep at least 1")
         if self.frozen_gold < 0:
@@ -122,6 +123,9 @@ class _Reel:
         self.sources.append(Source(path, clip, target, self.container, frames, frozen))
         return clip
 
+    def add_all(self, paths: Iterable[Path]) -> tuple[str, ...]:
+        return tuple(map(self.add, paths))
+
 
 def new_study(request: StudyRequest, engine: Engine, progress: Progress) -> MadeStudy:
     """Make a study: encode its videos alike, write its file and its secrets.
@@ -136,20 +140,50 @@ def new_study(request: StudyRequest, engine: Engine, progress: Progress) -> Made
     originals = [video for videos in items.values() for video in videos.values()]
     width, height = request.size or common_size(originals)
     container = Container(width, height, request.fps)
-    building = request.folder.with_name(f".{request.folder.name}.{os.getpid()}.part")
+    building = request.folder.with_name(f".{request.folder.name}.part")
     reel = _Reel(request, container, building)
     draft = _draft(request, reel)
-    try:
-        (building / VIDEOS).mkdir(parents=True)
-        building.chmod(0o700)  # the unblinding map is for the owner alone
+    with _held(building, request.folder):
+        (building / VIDEOS).mkdir()
         clips = _encode_all(reel.sources, engine, progress)
         study = dataclasses.replace(draft, clips=clips)
         save(study, building)
         make_credentials(building)
+        (building / _LOCK).unlink()
         building.replace(request.folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return MadeStudy(request.folder, study, (*request.material.notes, *_warnings(study)))
+
+
+@contextlib.contextmanager
+def _held(building: Path, folder: Path) -> Iterator[None]:
+    """Make an empty folder of our own; what a killed process left there goes, as ours does.
+
+    Raises:
+        ValueError: another process is making the same study.
+    """
+    building.mkdir(parents=True, exist_ok=True)
+    building.chmod(0o700)  # the unblinding map is for the owner alone
+    lock = filelock.FileLock(building / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise ValueError(f"{folder}: another process is making it just now") from error
+    try:
+        _empty(building)
+        yield
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    finally:
+        lock.release()
+
+
+def _empty(building: Path) -> None:
+    for left in building.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left.name != _LOCK:
+            left.unlink()
 
 
 def _draft(request: StudyRequest, reel: _Reel) -> Study:
@@ -185,26 +219,26 @@ def _draft(request: StudyRequest, reel: _Reel) -> Study:
 def _training_in(request: StudyRequest, reel: _Reel) -> list[Training]:
     if request.training is None:
         return []
-    videos = videos_in(request.training)
-    prompts = find_prompts({name: [video] for name, video in videos.items()}, None)
     found = []
-    for name, video in videos.items():
-        note = video.with_name(f"{name}.note.txt")
+    for name, question in questions_in(request.training, request.mode).items():
+        note = request.training / f"{name}.note.txt"
         if not note.is_file():
             raise ValueError(f"training {name}: write what a practised rater says into {note}")
         words = note.read_text(encoding="utf-8").strip()
-        found.append(Training(prompts[name], (reel.add(video),), words))
+        found.append(Training(question.prompt, reel.add_all(question.videos), words))
     return found
 
 
 def _gold_in(request: StudyRequest, reel: _Reel) -> list[Gold]:
     if request.gold is None:
         return []
-    videos = videos_in(request.gold)
-    prompts = find_prompts({name: [video] for name, video in videos.items()}, None)
     return [
-        Gold(prompts[name], (reel.add(video),), _accepted(video.with_name(f"{name}.accept.json")))
-        for name, video in videos.items()
+        Gold(
+            question.prompt,
+            reel.add_all(question.videos),
+            _accepted(request.gold / f"{name}.accept.json"),
+        )
+        for name, question in questions_in(request.gold, request.mode).items()
     ]
 
 

@@ -19,11 +19,12 @@ from pathlib import Path
 from curation.video.encode import EncodeSettings, FilmWriter
 from curation.video.film import Film
 from curation.video.playback import played, rgb_of
-from evaluation.study.document import Clip, Container
+from evaluation.study.document import Clip, Container, Mode
 from pipelines.crew import Limits
 from pipelines.inputs import FILM_SUFFIXES
 
 LIMITS = Limits(timeout_seconds=3600.0, memory_bytes=3 << 30)
+_SIDES = ("left", "right")
 _SAME_SHAPE = 0.01
 """Two videos are of one shape when width / height differs by no more than this share."""
 
@@ -172,6 +173,41 @@ def find_prompts(items: Mapping[str, Sequence[Path]], file: Path | None) -> dict
             raise ValueError(f"item {item}: no prompt; {remedy} or give --prompts FILE")
         prompts[item] = prompt.strip()
     return prompts
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Question:
+    """Videos that are shown at a time, and the text that they were made from."""
+
+    videos: tuple[Path, ...]
+    prompt: str
+
+
+def questions_in(folder: Path, mode: Mode) -> dict[str, Question]:
+    """Practice or gold of a folder, by name: single videos, or pairs of sides.
+
+    Raises:
+        ValueError: there is none, one has no prompt, or a pair lacks a side.
+    """
+    shown = _pairs_in(folder) if mode is Mode.PAIRWISE else _singles_in(folder)
+    prompts = find_prompts({name: [folder / f"{name}.mp4"] for name in shown}, None)
+    return {name: Question(videos, prompts[name]) for name, videos in shown.items()}
+
+
+def _singles_in(folder: Path) -> dict[str, tuple[Path, ...]]:
+    return {name: (video,) for name, video in videos_in(folder).items()}
+
+
+def _pairs_in(folder: Path) -> dict[str, tuple[Path, ...]]:
+    videos = videos_in(folder)
+    names = dict.fromkeys(name.removesuffix(".left").removesuffix(".right") for name in videos)
+    for name in names:
+        if name in videos or any(f"{name}.{side}" not in videos for side in _SIDES):
+            raise ValueError(
+                f"{folder}: {name} is no pair; a pairwise study shows two videos at a time, "
+                f"{name}.left.mp4 and {name}.right.mp4"
+            )
+    return {name: tuple(videos[f"{name}.{side}"] for side in _SIDES) for name in names}
 
 
 def common_size(videos: Sequence[Path]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from curation.catalog.store import Catalog
 from curation.records import SampleRow
-from curation.traces import replacing
+from curation.unfinished import replacing
 from curation.video.film import Film
 from curation.video.playback import played, rgb_of
 from evaluation.suites import Prompt, Suite, checked_picture, read_suite, write_suite

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from curation.records import DatasetRow, VideoRow
 from curation.selection import Selection
-from curation.traces import replacing
+from curation.unfinished import replacing
 from pipelines.settings import Home
 
 PAGE = "report.html"

@@ -16,7 +16,7 @@ from typing import Self
 import pydantic
 
 from curation.captioning.words import Answer
-from curation.traces import sync_folder
+from curation.unfinished import sync_folder
 
 _SUFFIX = ".answers.jsonl"
 _READ = pydantic.TypeAdapter(Answer)

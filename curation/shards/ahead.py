@@ -20,7 +20,7 @@ from curation.remote import at_hand
 from curation.shards.document import SamplePlan
 from curation.shards.encoding import EncodedSample, SampleEncoder, frame_table
 from curation.shards.writing import StoredVideo, add_members
-from curation.traces import replacing
+from curation.unfinished import replacing
 from curation.video.encode import EncodeSettings
 from curation.video.film import Film, Frame
 from curation.video.spans import FrameTable, moved, read_through

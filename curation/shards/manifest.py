@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.records import SampleRow, ShardRow, canonical_json
-from curation.traces import replacing
+from curation.unfinished import replacing
 
 SCHEMA_VERSION = 1
 MANIFEST, SAMPLE_INDEX = "manifest.json", "samples.parquet"

@@ -21,7 +21,7 @@ from curation.errors import CurationError, EncodeError, FilmError
 from curation.records import SampleRow, ShardRow, canonical_json
 from curation.shards.document import SamplePlan, sample_document
 from curation.shards.encoding import EncodedSample, encode_sample
-from curation.traces import replacing
+from curation.unfinished import replacing
 from curation.video.encode import EncodeSettings
 from curation.video.packed import PackedVideo, read_through
 from curation.video.retime import PACKED_RATE

@@ -17,6 +17,7 @@ from evaluation.errors import EvaluationError
 from evaluation.metrics.config import MetricsConfig
 from evaluation.metrics.metric import Metric, is_proxy
 from evaluation.metrics.plugins import build_plugin, find_plugin
+from evaluation.metrics.provenance import Provenance, WeightsUsed
 from evaluation.metrics.versions import VERSIONS
 from evaluation.metrics.weights import find_plugin_weights, find_weights, identity, require_weights
 
@@ -47,18 +48,18 @@ class MetricPlan:
         _check_device(self.config.device)
         return _BUILDERS[self.name](self)
 
-    def provenance(self) -> dict[str, Any]:
-        """What stands in an evaluation's record: version, weights by place and hash, plugins."""
+    def provenance(self) -> Provenance:
+        """What stands in an evaluation's record."""
         plugins = _plugins(self.name, self.config)
-        return {
-            "fingerprint": self.fingerprint,
-            "version": VERSIONS[self.name].version,
-            "weights": {
-                setting: {"path": str(file.path), "sha256": identity(file)}
+        return Provenance(
+            fingerprint=self.fingerprint,
+            version=VERSIONS[self.name].version,
+            weights={
+                setting: WeightsUsed(str(file.path), identity(file))
                 for setting, file in self.files.items()
             },
-            "plugins": {s: _plugin_text(s, getattr(self.config, s)) for s in plugins},
-        }
+            plugins={s: _plugin_text(s, getattr(self.config, s)) for s in plugins},
+        )
 
     def path(self, setting: str) -> Path:
         """Where a network's weights are."""

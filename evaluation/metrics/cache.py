@@ -8,11 +8,10 @@ or weight has another fingerprint and lies beside the old one.
 
 import hashlib
 import json
-import uuid
 from pathlib import Path
 
 from curation.records import canonical_json
-from curation.traces import sync_file, sync_folder
+from curation.unfinished import replacing
 from evaluation.errors import MetricError
 from evaluation.metrics.metric import MetricResult
 
@@ -46,16 +45,9 @@ class ResultCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = result.to_json()
         text = json.dumps({"sha256": _hash(kept), "result": kept}, sort_keys=True) + "\n"
-        # A name of its own for each writer: two may judge one video at the same time. No temporary
-        # file of Python's, which other users of the home could not read.
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-        try:
+        # No temporary file of Python's, which other users of the home could not read.
+        with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
-            sync_file(partial)
-            partial.rename(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        sync_folder(path.parent)
 
     def _path(self, video_sha256: str, fingerprint: str) -> Path:
         return self._folder / video_sha256[:2] / video_sha256 / f"{fingerprint}.json"

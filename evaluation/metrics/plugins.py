@@ -45,7 +45,10 @@ def find_plugin(setting: str, named: str) -> PluginClass:
     try:
         found = pkgutil.resolve_name(named)
     except (ImportError, AttributeError) as error:
-        raise EvaluationError(f"{setting} = {named!r} cannot be imported: {error}") from error
+        raise EvaluationError(
+            f"{setting} = {named!r} cannot be imported: {error}; install its package, or put the "
+            "folder of its file on PYTHONPATH"
+        ) from error
     version = getattr(found, "version", None)
     if not callable(found) or not isinstance(version, str) or not version:
         raise EvaluationError(

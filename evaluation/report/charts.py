@@ -36,15 +36,14 @@ def quality_against_cost(
     up = _Axis.of(ends, _HEIGHT - _BOTTOM, _TOP, zero=False)
     marks = [
         Markup(
-            '<g class="point c{colour}"><title>{label}: {mean} ({low} to {high}), {cost} PFLOPs'
+            '<g class="point c{colour}"><title>{label}: {mean} ({interval}), {cost} PFLOPs'
             '</title><path d="M{x} {y_low}V{y_high}M{x0} {y_low}H{x1}M{x0} {y_high}H{x1}"/>'
             '<circle cx="{x}" cy="{y}" r="8"/><text x="{x}" y="{y_text}">{number}</text></g>'
         ).format(
             colour=entry.number % COLOURS,
             label=entry.label,
             mean=f"{found.mean:.2f}",
-            low=f"{found.low:.2f}",
-            high=f"{found.high:.2f}",
+            interval=f"{found.low:.2f} to {found.high:.2f}" if found.has_interval else "one prompt",
             cost=significant(entry.result.cost.petaflops),
             x=_px(across.at(entry.result.cost.petaflops)),
             x0=_px(across.at(entry.result.cost.petaflops) - 4),

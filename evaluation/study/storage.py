@@ -1,4 +1,4 @@
-"""What raters did, in SQLite or PostgreSQL: rows are only ever added.
+"""What raters did, as rows that are only ever added.
 
 Answers, finished plays, invitations and the registered study are facts; none is changed later, and
 triggers in the database refuse it from any program. Every key is the fact itself, such as (rater,
@@ -13,28 +13,22 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from evaluation.errors import StudyError
+from evaluation.study.database import Database
 from evaluation.study.design import Kind, Task
 from evaluation.study.document import Study, fingerprint
 from evaluation.study.tables import (
     ACCEPTANCES,
     ANSWERS,
     INVITATIONS,
-    METADATA,
     PLACES,
     PLAYS,
     REGISTRATIONS,
 )
-
-_STARTS = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,7 +60,7 @@ class Invited:
 
 
 class Store:
-    """The study's database.
+    """The study's rows.
 
     Args:
         url: SQLAlchemy address of an SQLite or PostgreSQL database.
@@ -77,25 +71,11 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = _engine(url)
-        with self._explained():
-            self._make_tables()
-
-    def _make_tables(self) -> None:
-        """Make what is missing; of two servers that start together, one finds the other's."""
-        for attempt in range(_STARTS):
-            try:
-                METADATA.create_all(self._engine)
-            except SQLAlchemyError as error:
-                if attempt == _STARTS - 1 or not _lost_a_race(error):
-                    raise
-                time.sleep(0.2)
-            else:
-                return
+        self._database = Database(url)
 
     def close(self) -> None:
         """Let go of the database."""
-        self._engine.dispose()
+        self._database.close()
 
     def register(self, study: Study) -> str:
         """Fix what the study is; a fixed study is opened only as it was.
@@ -107,7 +87,7 @@ class Store:
             StudyError: another one is registered, and it has answers.
         """
         mark = fingerprint(study)
-        with self._explained(), self._engine.begin() as connection:
+        with self._database.writing() as connection:
             last = connection.execute(
                 sa.select(REGISTRATIONS).order_by(REGISTRATIONS.c.number.desc()).limit(1)
             ).first()
@@ -132,7 +112,7 @@ class Store:
 
     def registration(self) -> tuple[str, str] | None:
         """Fingerprint and time of the registered study; None while it was never served."""
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(
                 sa.select(REGISTRATIONS).order_by(REGISTRATIONS.c.number.desc()).limit(1)
             ).first()
@@ -148,11 +128,7 @@ class Store:
             ValueError: there is no such rater.
         """
         for _ in range(20):
-            with (
-                self._explained(),
-                contextlib.suppress(IntegrityError),
-                self._engine.begin() as connection,
-            ):
+            with contextlib.suppress(IntegrityError), self._database.writing() as connection:
                 if rater is None:
                     count = connection.scalar(
                         sa.select(sa.func.count(sa.distinct(INVITATIONS.c.rater)))
@@ -181,7 +157,7 @@ class Store:
             .order_by(INVITATIONS.c.edition.desc())
             .limit(1)
         )
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(newest).first()
         return row is not None and row.edition == edition and now < row.expires_at
 
@@ -196,13 +172,13 @@ class Store:
         Returns:
             False when another browser took it before. The same one may ask again.
         """
-        with self._explained(), contextlib.suppress(IntegrityError), self._engine.begin() as one:
+        with contextlib.suppress(IntegrityError), self._database.writing() as one:
             one.execute(
                 ACCEPTANCES.insert().values(
                     rater=rater, edition=edition, browser=browser, accepted_at=_now()
                 )
             )
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             holder = connection.scalar(
                 sa.select(ACCEPTANCES.c.browser).where(
                     ACCEPTANCES.c.rater == rater, ACCEPTANCES.c.edition == edition
@@ -215,7 +191,7 @@ class Store:
 
     def holder(self, browser: str) -> tuple[str, int] | None:
         """The rater and edition that a browser's secret stands for."""
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(
                 sa.select(ACCEPTANCES.c.rater, ACCEPTANCES.c.edition).where(
                     ACCEPTANCES.c.browser == browser
@@ -226,11 +202,11 @@ class Store:
     def place(self, rater: str) -> int:
         """The rater's place in the design; one is given to who has none yet."""
         known = sa.select(PLACES.c.place).where(PLACES.c.rater == rater)
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             found = connection.scalar(known)
         if found is None:
             self._place(rater)
-            with self._explained(), self._engine.connect() as connection:
+            with self._database.reading() as connection:
                 found = connection.scalar(known)
         assert found is not None
         return int(found)
@@ -238,8 +214,8 @@ class Store:
     def _place(self, rater: str) -> None:
         """Give the next free place to a rater who has none."""
         for _ in range(50):
-            with self._explained(), contextlib.suppress(IntegrityError):
-                with self._engine.begin() as connection:
+            with contextlib.suppress(IntegrityError):
+                with self._database.writing() as connection:
                     known = sa.select(PLACES.c.place).where(PLACES.c.rater == rater)
                     if connection.scalar(known) is None:
                         free = connection.scalar(sa.select(sa.func.max(PLACES.c.place) + 1)) or 0
@@ -249,7 +225,7 @@ class Store:
 
     def played(self, rater: str, task: int) -> frozenset[int]:
         """Slots of a task that the rater has played to the end."""
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 sa.select(PLAYS.c.slot).where(PLAYS.c.rater == rater, PLAYS.c.task == task)
             )
@@ -257,7 +233,7 @@ class Store:
 
     def add_play(self, rater: str, task: int, slot: int, clip: str, seconds: float) -> None:
         """Record that a video has played to its end; once is enough."""
-        self._add(
+        self._database.add(
             PLAYS.insert().values(
                 rater=rater, task=task, slot=slot, clip=clip, seconds=seconds, finished_at=_now()
             )
@@ -265,7 +241,7 @@ class Store:
 
     def answered(self, rater: str) -> int:
         """How many tasks the rater has answered; they are answered in order."""
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             found = sa.select(sa.func.count(ANSWERS.c.task)).where(ANSWERS.c.rater == rater)
             return int(connection.scalar(found) or 0)
 
@@ -275,7 +251,7 @@ class Store:
         Returns:
             False when the task was answered differently before; what was said first stays.
         """
-        self._add(
+        self._database.add(
             ANSWERS.insert().values(
                 rater=rater,
                 task=number,
@@ -288,7 +264,7 @@ class Store:
                 answered_at=_now(),
             )
         )
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             stored = connection.scalar(
                 sa.select(ANSWERS.c.scores).where(
                     ANSWERS.c.rater == rater, ANSWERS.c.task == number
@@ -299,7 +275,7 @@ class Store:
     def answers(self) -> list[Answer]:
         """All answers, by rater and task."""
         query = sa.select(ANSWERS).order_by(ANSWERS.c.rater, ANSWERS.c.task)
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return [_answer(row) for row in connection.execute(query).mappings()]
 
     def raters(self) -> list[Invited]:
@@ -327,80 +303,16 @@ class Store:
             .outerjoin(counts, counts.c.rater == INVITATIONS.c.rater)
             .order_by(INVITATIONS.c.rater)
         )
-        with self._explained(), self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return [
                 Invited(row.rater, row.edition, row.expires_at, row.place, row.answered or 0)
                 for row in connection.execute(query)
             ]
 
-    def _add(self, statement: sa.Insert) -> None:
-        """Insert a row, unless it is there."""
-        with self._explained(), contextlib.suppress(IntegrityError), self._engine.begin() as one:
-            one.execute(statement)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what databases raise into a `StudyError` that shows no password."""
-        try:
-            yield
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
-            cause = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
-            shown = self._engine.url.render_as_string(hide_password=True)
-            raise StudyError(
-                f"the study's database {shown}: {cause}; check that it runs, that this user may "
-                "write to it and that its disk has room"
-            ) from error
-
-
-def sqlite_url(folder: Path) -> str:
-    """The database that lies beside the study file."""
-    path = str((folder / "study.db").absolute())
-    return sa.URL.create("sqlite", database=path).render_as_string(hide_password=False)
-
 
 def browser_hash(secret: str) -> str:
     """What is stored of a browser's secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _engine(url: str) -> sa.Engine:
-    try:
-        address = sa.make_url(url)
-        if address.get_backend_name() not in ("sqlite", "postgresql"):
-            raise ValueError(
-                f"database: {address.get_backend_name()} is not supported; use sqlite or "
-                "postgresql+psycopg2"
-            )
-        if address.get_dialect().is_async:
-            raise ValueError(
-                f"database: {address.drivername} is for asynchronous programs; use sqlite or "
-                "postgresql+psycopg2"
-            )
-        limits: dict[str, Any] = {"connect_timeout": 10}
-        if address.get_backend_name() == "sqlite":
-            limits = {"timeout": 30}
-        engine = sa.create_engine(address, pool_pre_ping=True, connect_args=limits)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise ValueError(
-            "database: not an address that can be used (not shown, it may hold a password); write "
-            "it as postgresql+psycopg2://user:password@host/database"
-        ) from error
-    if address.get_backend_name() == "sqlite":
-        sa.event.listen(engine, "connect", _durable)
-    return engine
-
-
-def _durable(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's own connection
-    """Readers beside one writer, and a commit that has reached the disk when it returns."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _lost_a_race(error: SQLAlchemyError) -> bool:
-    words = str(error)
-    return any(sign in words for sign in ("already exists", "concurrently updated", "pg_type"))
 
 
 def _answer(row: sa.RowMapping) -> Answer:

@@ -24,10 +24,8 @@ from pipelines.console import ConsoleProgress, printable_cell
 
 if TYPE_CHECKING:
     from evaluation.results import Evaluation
-    from evaluation.statistics import Estimate
     from pipelines.evaluate_config import EvaluateConfig
 
-_GIB = 1 << 30
 _SHOWN_FAILURES = 10
 _NAME_WIDTH, _COLUMN_WIDTH = 30, 24
 
@@ -58,6 +56,12 @@ def evaluate_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, say what is missing and its cost, make none.")
     ] = False,
+    peak_tflops: Annotated[
+        float, typer.Option(min=0.001, help="Of a GPU, from its datasheet, for --dry-run.")
+    ] = 989.0,
+    mfu: Annotated[
+        float, typer.Option(min=0.001, max=1.0, help="Share of that it reaches, for --dry-run.")
+    ] = 0.4,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a checkpoint: each prompt by each schedule and seed, made, scored and averaged.
@@ -71,8 +75,9 @@ def evaluate_command(
       tempo evaluate evaluate_table1 --checkpoint DIR --suite vbench.jsonl --frames 121
         --schedules "f(6,24)m(1,4)" "f(6,12,24)m(1,2,4)" --seeds 0,1
     """
-    from pipelines.evaluate import evaluate, prepare
+    from pipelines.evaluate import evaluate
     from pipelines.evaluate_config import EvaluateRequest
+    from pipelines.evaluate_plan import prepare
     from pipelines.recipes.evaluation import evaluation_recipe
     from pipelines.settings import home_at, with_overrides
 
@@ -83,10 +88,14 @@ def evaluate_command(
     progress = ConsoleProgress(quiet=as_json)
     if dry_run:
         prepared = prepare(request, where, tolerant=True)
-        document = prepared.document(where)
+        document = prepared.document(where, peak_tflops * 1e12 * mfu)
         for warning in prepared.warnings:
             progress.out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
         _print_plan(document, progress.out)
+        progress.out.print(
+            f"GPU hours: the network alone, at {mfu:.0%} of {peak_tflops:g} TFLOP/s (--mfu, "
+            "--peak-tflops)"
+        )
         if as_json:
             typer.echo(json.dumps(document, sort_keys=True))
         if not prepared.metrics:
@@ -136,11 +145,13 @@ def report_eval_command(
 def print_evaluation(evaluation: "Evaluation", out: Console) -> None:
     """The table, the differences, and what failed."""
     from evaluation.metrics.metric import PROXY_BANNER
+    from evaluation.wording import difference_words
 
     if evaluation.proxy:
         out.print(f"[yellow]{PROXY_BANNER}[/yellow]")
     _print_table(evaluation, out)
-    _print_differences(evaluation, out)
+    for words in difference_words(evaluation):
+        out.print(escape(words))
     if evaluation.failures:
         out.print(f"[red]{len(evaluation.failures)} failures; ask again to try them again[/red]")
     for failure in evaluation.failures[:_SHOWN_FAILURES]:
@@ -154,6 +165,8 @@ def print_evaluation(evaluation: "Evaluation", out: Console) -> None:
 
 def _print_table(evaluation: "Evaluation", out: Console) -> None:
     """A column for each variant, as many beside each other as the terminal holds."""
+    from evaluation.wording import estimate_words, gib, short
+
     together = max((out.width - _NAME_WIDTH) // _COLUMN_WIDTH, 1)
     results = list(evaluation.variants)
     for start in range(0, len(results), together):
@@ -163,45 +176,26 @@ def _print_table(evaluation: "Evaluation", out: Console) -> None:
         for result in shown:
             table.add_column(result.label.replace(", ", "\n"), justify="right")
         for name in evaluation.measures:
-            table.add_row(name, *(_estimate(result.measures.get(name)) for result in shown))
+            table.add_row(name, *(estimate_words(result.measures.get(name)) for result in shown))
         costs = [result.cost for result in shown]
         table.add_row("videos", *(str(result.videos) for result in shown))
         table.add_row("PFLOPs a video", *(f"{cost.petaflops:.4g}" for cost in costs))
-        table.add_row("seconds a video", *(_number(cost.seconds) for cost in costs))
-        table.add_row("  to its first", *(_number(cost.first_segment_seconds) for cost in costs))
-        peaks = [cost.peak_bytes and cost.peak_bytes / _GIB for cost in costs]
-        table.add_row("peak GiB", *map(_number, peaks))
+        table.add_row("seconds a video", *(short(cost.seconds) for cost in costs))
+        table.add_row("  to its first", *(short(cost.first_segment_seconds) for cost in costs))
+        table.add_row("peak GiB", *(gib(cost.peak_bytes) for cost in costs))
         out.print(table)
     out.print(f"percent, with {evaluation.level:.0%} intervals of a bootstrap over prompts")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
-
-
-def _estimate(found: "Estimate | None") -> str:
-    return "–" if found is None else f"{found.mean:.2f} ({found.low:.1f}…{found.high:.1f})"
-
-
-def _print_differences(evaluation: "Evaluation", out: Console) -> None:
-    pairs: dict[tuple[int, int], list[str]] = {}
-    for found in evaluation.differences:
-        told = pairs.setdefault((found.first, found.second), [])
-        if found.resolved:
-            told.append(f"{found.measure} {found.estimate.mean:+.2f}")
-    for (first, second), told in pairs.items():
-        one, other = evaluation.variants[first].label, evaluation.variants[second].label
-        out.print(f"{other} against {one}: {', '.join(told) or 'no difference is resolved'}")
 
 
 def _print_plan(document: dict[str, Any], out: Console) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column(escape(f"{document['prompts']} prompts of {document['suite']}"))
-    for heading in ("videos", "missing", "PFLOPs/video", "PFLOPs missing"):
+    for heading in ("videos", "missing", "PFLOPs/video", "PFLOPs missing", "GPU hours"):
         table.add_column(heading, justify="right")
     for row in document["variants"]:
-        cells = (row["videos"], row["missing"], row["petaflops"], row["missing_petaflops"])
-        table.add_row(row["schedule"], *(f"{cell:,.6g}" for cell in cells))
+        costs = (row["petaflops"], row["missing_petaflops"], row["missing_gpu_hours"])
+        counts = (f"{row['videos']:,}", f"{row['missing']:,}")
+        table.add_row(row["schedule"], *counts, *(f"{cost:,.4g}" for cost in costs))
     out.print(table)
     out.print(f"judged by {', '.join(document['metrics']) or 'nothing'}; nothing was made")
     out.print(f"[bold]{escape(document['evaluation'])}[/bold]")

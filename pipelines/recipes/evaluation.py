@@ -62,7 +62,8 @@ def evaluate_table3() -> EvaluateConfig:
 def evaluate_table4() -> EvaluateConfig:
     """Table 4: one of two checkpoints, trained with and without random t_start.
 
-    Run it for each, and hold one against the other with ``tempo report-eval RUN --against RUN``.
+    They are of `train_stage2_a14b` and `train_stage2_a14b_fixed_start`. Run it for each, and hold
+    one against the other with ``tempo report-eval RUN --against RUN``.
     """
     return dataclasses.replace(evaluate_table1(), recipe="evaluate_table4", frames=(LONG,))
 

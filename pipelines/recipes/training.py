@@ -137,6 +137,23 @@ def train_stage2_a14b() -> TrainConfig:
     )
 
 
+def train_stage2_a14b_fixed_start() -> TrainConfig:
+    """Table 4's other half: stage 2 with every window at its own place in time, t_start = 0."""
+    return _fixed_start(train_stage2_a14b(), "train_stage2_a14b_fixed_start")
+
+
+def train_debug_cpu_stage2_fixed_start() -> TrainConfig:
+    """Table 4's other half on a processor."""
+    return _fixed_start(train_debug_cpu_stage2(), "train_debug_cpu_stage2_fixed_start")
+
+
+def _fixed_start(random: TrainConfig, name: str) -> TrainConfig:
+    examples = dataclasses.replace(random.data.examples, max_start=0.0)
+    return dataclasses.replace(
+        random, recipe=name, data=dataclasses.replace(random.data, examples=examples)
+    )
+
+
 def train_stage1_shape_1_3b() -> TrainConfig:
     """Stage 1 of a network of Wan2.1's 1.3B shape from random weights: fits one GPU of 80 GB."""
     first = train_stage1_a14b()
@@ -180,9 +197,11 @@ RECIPES = {
     for recipe in (
         train_debug_cpu,
         train_debug_cpu_stage2,
+        train_debug_cpu_stage2_fixed_start,
         train_debug_cpu_lora,
         train_stage1_a14b,
         train_stage2_a14b,
+        train_stage2_a14b_fixed_start,
         train_stage1_a14b_lora,
         train_stage1_shape_1_3b,
     )

@@ -18,7 +18,7 @@ from curation.records import ClipRow, DatasetRow, digest, now
 from curation.remote import store_folder
 from curation.shards.manifest import MANIFEST, ManifestHead, write_manifest
 from curation.shards.writing import ShardResult
-from curation.traces import sync_folder
+from curation.unfinished import sync_folder
 from pipelines.job import Job
 from pipelines.steps.ahead import AHEAD, encode_ahead
 from pipelines.steps.identify import Library

@@ -6,6 +6,7 @@ import numpy as np
 
 from evaluation.aggregate import differences, variant_results
 from evaluation.metrics.metric import MetricResult
+from evaluation.metrics.provenance import Provenance
 from evaluation.results import (
     SCHEMA_VERSION,
     Cost,
@@ -18,6 +19,7 @@ from evaluation.statistics import Draws
 from evaluation.variants import Variant
 
 FAST, SLOW = Variant("f(6,24)m(1,4)", 49), Variant("f(6,12,24)m(1,2,4)", 49)
+JUDGE = Provenance("0", 1, {}, {})
 CONFIDENCE = {"level": 0.95, "resamples": 999, "seed": 0}
 
 
@@ -63,7 +65,7 @@ def evaluation(
     name: str = "made-up-0",
 ) -> Evaluation:
     draws = Draws([prompt.id for prompt in prompts], **CONFIDENCE)
-    metrics = {metric: "0" for one in videos for metric in one.metrics}
+    metrics = {metric: JUDGE for one in videos for metric in one.metrics}
     return Evaluation(
         schema_version=SCHEMA_VERSION,
         id=name,

@@ -26,6 +26,7 @@ INFO = [
         "prompt_en": f"{CLIFF}, camera pans left",
         "dimension": ["camera_motion"],
         "image_type": "architecture",
+        "image_name": f"{CLIFF}.jpg",
     },
     # As early versions of the list have it.
     {

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,18 +19,20 @@ from curation.records import CheckpointRow, EvaluationRow, RunRow, now
 from curation.video.film import Film
 from evaluation.errors import EvaluationError
 from evaluation.metrics.config import MetricsConfig
+from evaluation.metrics.versions import VERSIONS
+from evaluation.wording import table_words
 from model import flops, presets
-from model.generator_folder import CodecSpec, GeneratorSpec, TextSpec, save_generator
+from pipelines.crew import StageSetupError
 from pipelines.engine import LocalEngine, SerialEngine
-from pipelines.evaluate import Evaluated, prepare
+from pipelines.evaluate import Evaluated
 from pipelines.evaluate_config import EvaluateRequest
+from pipelines.evaluate_plan import prepare
 from pipelines.job import Silence
 from pipelines.recipes.evaluation import RECIPES
 from pipelines.report_eval import read_evaluation, write_report
 from pipelines.settings import Home
 from pipelines.suites import FromDataset, dataset_suite
 from tests.conftest import REPOSITORY
-from tests.model.tiny import tiny_network
 from tests.pipelines import tiny_library
 from tests.pipelines.process_for_evaluation import (
     COARSE,
@@ -37,12 +40,16 @@ from tests.pipelines.process_for_evaluation import (
     FINE,
     FRAMES,
     HEIGHT,
+    TEXT,
     WIDTH,
+    WORDS,
+    lasting,
     run,
+    write_generator,
+    write_two_prompts,
 )
 from tests.pipelines.test_cli import Ended, tempo
 
-TEXT = 8
 SETTINGS = (
     "--set", f"sampler.width={WIDTH}", "--set", f"sampler.height={HEIGHT}",
     "--set", "sampler.guidance=2", "--frames", str(FRAMES), "--schedules", COARSE, FINE,
@@ -54,24 +61,13 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A training checkpoint that holds a generator, and another generator."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("checkpoints")
-    text = TextSpec("bytes", length=TEXT, width=presets.tiny().text_dim)
-    spec = GeneratorSpec(CodecSpec("dct"), text)
-    save_generator(folder / "step-00000001" / "generator", tiny_network(), spec)
-    save_generator(folder / "other", tiny_network(seed=1), spec)
-    return folder / "step-00000001", folder / "other"
+    inside = write_generator(folder / "step-00000001" / "generator")
+    return inside.parent, write_generator(folder / "other", seed=1)
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("suite")
-    Image.new("RGB", (80, 60), (200, 40, 20)).save(folder / "red.png")
-    rows = [
-        {"id": "red", "prompt": "a red ball", "licence": "CC0-1.0", "image": "red.png"},
-        {"id": "words", "prompt": "words alone", "licence": "own"},
-    ]
-    path = folder / "two.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
-    return path
+    return write_two_prompts(tmp_path_factory.mktemp("suite"))
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +78,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="module")
 def done(home: Home, checkpoints: tuple[Path, Path], suite: Path) -> Evaluated:
     return run(home, checkpoints[0], suite)
-
-
-def numbers(evaluated: Evaluated) -> list[object]:
-    """What two runs of the same must have in common: all but times."""
-    found = evaluated.evaluation
-    means = [
-        (row.label, row.videos, row.metrics, row.total, row.cost.petaflops)
-        for row in found.variants
-    ]
-    videos = [(v.prompt, v.variant, v.seed, v.key, v.sha256, v.metrics) for v in found.videos]
-    return [found.id, means, found.differences, videos]
 
 
 def test_videos_are_made_judged_and_recorded(
@@ -126,6 +111,9 @@ def test_videos_are_made_judged_and_recorded(
     assert rows[0].checkpoint == str(checkpoints[0] / "generator")
     assert runs[0].status == "ok"
     assert len(done.evaluation.table()) == 2
+    judge = done.evaluation.origin.metrics["proxy_dynamic_degree"]
+    assert (judge.version, judge.weights) == (VERSIONS["proxy_dynamic_degree"].version, {})
+    assert judge.fingerprint in done.page.read_text()
 
 
 def test_again_makes_nothing_and_another_schedule_only_its_own(
@@ -134,7 +122,7 @@ def test_again_makes_nothing_and_another_schedule_only_its_own(
     # The generator's own folder is the same checkpoint.
     again = run(home, checkpoints[0] / "generator", suite)
     assert again.made == 0
-    assert numbers(again) == numbers(done)
+    assert lasting(again) == lasting(done)
     assert read_evaluation(home, "latest") == again.evaluation
     assert read_evaluation(home, "latest").measures == MetricsConfig(profile="proxy").chosen
     with Catalog.open(home.catalog()) as catalog:
@@ -196,7 +184,7 @@ def test_a_failure_costs_itself_and_asking_again_mends_it(
     (home.generated / key).unlink()
     mended = run(home, checkpoints[0], suite)
     assert mended.made == 1
-    assert numbers(mended) == numbers(done)
+    assert lasting(mended) == lasting(done)
 
 
 def test_a_metric_that_cannot_judge_costs_itself(
@@ -239,11 +227,49 @@ def test_a_killed_run_is_finished_by_the_next(
     process.wait()
     begun = len(list(home.generated.glob("*/cell.json")))
     assert begun < 4
+    # Killed once more, between a video's record and the end of its latents.
+    left = home.generated / done.evaluation.videos[0].key / "video.nodes"
     finished = run(home, checkpoints[0], suite)
     assert finished.made == 4 - begun
-    assert numbers(finished) == numbers(done)
+    assert lasting(finished) == lasting(done)
     # What a video took is not known where its making was interrupted.
     assert [video.cost.seconds for video in finished.evaluation.videos].count(None) <= 1
+    left.mkdir()
+    (left / "a.safetensors").write_bytes(b"latents")
+    assert run(home, checkpoints[0], suite).made == 0
+    assert not left.exists()
+
+
+def test_ranks_share_a_video_and_give_its_bits(
+    done: Evaluated, tmp_path: Path, checkpoints: tuple[Path, Path]
+) -> None:
+    suite = tmp_path / "one.jsonl"
+    suite.write_text(json.dumps(WORDS))
+    spread = dataclasses.replace(
+        CONFIG, schedules=(FINE,), resources=dataclasses.replace(CONFIG.resources, ranks=2)
+    )
+    found = run(Home(tmp_path), checkpoints[0], suite, spread, LocalEngine(1)).evaluation
+    (shared,) = found.videos
+    alone = next(v for v in done.evaluation.videos if (v.prompt, v.variant) == ("words", 1))
+    assert (shared.key, shared.sha256, shared.metrics) == (alone.key, alone.sha256, alone.metrics)
+    # One prompt cannot tell how others differ, and nothing that people read pretends to.
+    (row,) = table_words(found)
+    assert row["proxy_imaging_quality"].endswith("(one prompt: no interval)")
+    assert found.table()[0]["proxy_imaging_quality low"] is None
+
+
+class Wordless(SerialEngine):
+    """An engine whose workers run out of memory while they load, as Python tells it: wordless."""
+
+    def map(self, stage: Any, items: Any) -> Any:  # noqa: ARG002 - an Engine
+        raise StageSetupError(f"stage {stage.name!r}: MemoryError: ") from MemoryError()
+
+
+def test_why_nothing_can_be_made_is_never_empty(
+    tmp_path: Path, checkpoints: tuple[Path, Path], suite: Path
+) -> None:
+    with pytest.raises(EvaluationError, match=r"no video can be made: .*'make videos': MemoryErr"):
+        run(Home(tmp_path), checkpoints[0], suite, engine=Wordless())
 
 
 def test_a_suite_of_a_dataset_is_what_the_checkpoint_was_trained_on(

@@ -14,6 +14,7 @@ from pipelines.engine import WINDOW_PER_WORKER, Done, Failed, SerialEngine, Stag
 from pipelines.job import Silence
 from pipelines.ray_engine import PLACEMENT_SECONDS, RayEngine
 from pipelines.settings import Home
+from tests.pipelines import process_for_evaluation as evaluations
 from tests.pipelines import stages_for_engine as stages
 from tests.pipelines.ray_cluster import TwoNodes
 from tests.pipelines.tiny_library import catalog_rows, published_files, render, request
@@ -167,6 +168,19 @@ class NodeKiller(Silence):
         if self.name == "scan" and not self.killed_during:
             self.killed_during = self.name
             self.cluster.kill_second()
+
+
+def test_an_evaluation_has_the_numbers_of_one_process(cluster: TwoNodes, tmp_path: Path) -> None:
+    checkpoint, suite = evaluations.write_generator(tmp_path / "g"), tmp_path / "suite"
+    suite.mkdir()
+    prompts = evaluations.write_two_prompts(suite)
+    config = dataclasses.replace(evaluations.CONFIG, schedules=(evaluations.COARSE,))
+    serial, clustered = (
+        evaluations.run(Home(tmp_path / name), checkpoint, prompts, config, engine)
+        for name, engine in (("serial", SerialEngine()), ("clustered", cluster.engine(2)))
+    )
+    assert (serial.made, clustered.made) == (2, 2)
+    assert evaluations.lasting(clustered) == evaluations.lasting(serial)
 
 
 def test_a_curation_that_loses_a_node_gives_the_same_bytes(

@@ -4,6 +4,7 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from evaluation.metrics.provenance import Provenance
 from evaluation.results import Evaluation
 from pipelines.report_eval import changes_against, write_page
 from pipelines.settings import Home
@@ -13,7 +14,7 @@ WORDS = {"a": "a river", "b": "a hill", "c": "a street"}
 METRICS = ("subject_consistency", "imaging_quality")
 
 
-def judged(words: dict[str, str], gain: float = 0.0, **fingerprints: str) -> Evaluation:
+def judged(words: dict[str, str], gain: float = 0.0, **judges: Provenance) -> Evaluation:
     """An evaluation of prompts with these words; `gain` is added to every value."""
     prompts = [shown(name, text) for name, text in words.items()]
     videos = [
@@ -21,7 +22,7 @@ def judged(words: dict[str, str], gain: float = 0.0, **fingerprints: str) -> Eva
         for at, name in enumerate(words)
     ]
     made = evaluation(prompts, videos, [FAST])
-    origin = dataclasses.replace(made.origin, metrics=made.origin.metrics | fingerprints)
+    origin = dataclasses.replace(made.origin, metrics=made.origin.metrics | judges)
     return dataclasses.replace(made, origin=origin)
 
 
@@ -42,7 +43,7 @@ def test_another_suite_with_the_same_ids_is_another_suite() -> None:
 
 def test_a_metric_of_another_fingerprint_is_another_metric() -> None:
     """As where one evaluation was of the profile plain and the other of dev."""
-    other = judged(WORDS, subject_consistency="long range too")
+    other = judged(WORDS, subject_consistency=Provenance("long range too", 1, {}, {}))
     (found,) = changes_against(judged(WORDS, 0.1), other).values()
     assert found.keys() == {"imaging_quality"}
 

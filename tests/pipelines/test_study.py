@@ -1,10 +1,15 @@
 """`tempo study` on the command line: what it makes, what it refuses, whom it invites."""
 
+import dataclasses
 import json
 import shutil
+import subprocess
+import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
 
@@ -12,9 +17,17 @@ from curation.errors import CurationError
 from curation.video.encode import FilmWriter
 from curation.video.film import Film
 from curation.video.playback import played, rgb_of
-from evaluation.results import Cost, Evaluation, JudgedVideo, Origin, PromptShown, VariantResult
+from evaluation.results import (
+    SCHEMA_VERSION,
+    Cost,
+    Evaluation,
+    JudgedVideo,
+    Origin,
+    PromptShown,
+    VariantResult,
+)
 from evaluation.study.credentials import load_credentials
-from evaluation.study.document import Container, load
+from evaluation.study.document import Container, Mode, load
 from evaluation.variants import Variant
 from pipelines.engine import SerialEngine
 from pipelines.job import Silence
@@ -141,6 +154,57 @@ def test_a_damaged_video_names_itself_and_leaves_nothing(videos: Path, tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"v"}
 
 
+def test_a_killed_study_is_made_by_the_same_command(videos: Path, tmp_path: Path) -> None:
+    shutil.copytree(videos, tmp_path / "v")
+    film(tmp_path / "v" / "ours" / "red wall.mp4", frames=60)  # long enough to be killed within
+    work, folder = tmp_path / "work", tmp_path / "work" / "study"
+    command = ["study", "new", str(folder), *systems(tmp_path / "v"), "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", *command], stdout=subprocess.DEVNULL
+    )
+    while not list(work.glob(".study.part/videos/*.mp4")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert [path.name for path in work.iterdir()] == [".study.part"]
+    material = material_in({name: tmp_path / "v" / name for name in ("ours", "base")}, None)
+    request = StudyRequest(folder, material, "Walls")
+    with (
+        filelock.FileLock(work / ".study.part" / ".lock"),
+        pytest.raises(ValueError, match="another process is making it"),
+    ):
+        new_study(request, SerialEngine(), Silence())
+    new_study(request, SerialEngine(), Silence())
+    assert [path.name for path in work.iterdir()] == ["study"]
+    assert {path.name for path in folder.iterdir()} == {"study.json", "secrets.json", "videos"}
+    assert len(list((folder / "videos").iterdir())) == 4
+
+
+def test_pairs_have_practice_and_gold_of_their_own(videos: Path, tmp_path: Path) -> None:
+    practice, gold = tmp_path / "practice", tmp_path / "gold"
+    for folder in (practice, gold):
+        for side in ("left", "right"):
+            film(folder / f"walls.{side}.mp4", len(side))
+        (folder / "walls.txt").write_text("Two walls.")
+    (practice / "walls.note.txt").write_text("The left one is calmer.")
+    (gold / "walls.accept.json").write_text('{"motion_quality": [-1, -1]}')
+    material = material_in({name: videos / name for name in ("ours", "base")}, None)
+    request = StudyRequest(
+        tmp_path / "s", material, "Walls", Mode.PAIRWISE, training=practice, gold=gold
+    )
+    study = new_study(request, SerialEngine(), Silence()).study
+    (shown,), (known,) = study.training, study.gold
+    assert (shown.prompt, shown.note) == ("Two walls.", "The left one is calmer.")
+    assert study.clips[known.videos[0]].source == str(gold / "walls.left.mp4")
+    assert study.clips[shown.videos[1]].source == str(practice / "walls.right.mp4")
+    assert known.accept == {"motion_quality": (-1, -1)}
+    (gold / "walls.right.mp4").unlink()
+    again = dataclasses.replace(request, folder=tmp_path / "t")
+    with pytest.raises(ValueError, match=r"walls\.left\.mp4 and walls\.right\.mp4"):
+        new_study(again, SerialEngine(), Silence())
+
+
 def test_sizes_rates_and_lengths_become_one(tmp_path: Path) -> None:
     """The smallest size of one shape; a film of 12 fps keeps its duration; trimming is for all."""
     with FilmWriter(tmp_path / "large.mp4", 2 * WIDTH, 2 * HEIGHT) as writer:
@@ -226,7 +290,7 @@ def evaluation(home: Home, name: str, missing: tuple[str, int, int] | None) -> E
                     film(folder / "video.mp4", seed)
                     (folder / "cell.json").write_text("{}")
     made = Evaluation(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         id=name,
         origin=Origin("c", None, "f", "s", "h", "r", "proxy", {}, {}, (), "0", "run", "now"),
         level=0.95,

@@ -1,5 +1,6 @@
 """Training as a user starts it: rows, folders, export, failures by name, ranks that die along."""
 
+import dataclasses
 import json
 import math
 import os
@@ -191,6 +192,12 @@ def test_hostfile(tmp_path: Path) -> None:
 def test_recipes(name: str) -> None:
     config = training_recipe(name)
     assert config.recipe == name
+    if name.endswith("_fixed_start"):  # Table 4: one training differs from the other in t_start
+        other = training_recipe(name.removesuffix("_fixed_start"))
+        mine, random = config.data.examples, other.data.examples
+        assert (mine.max_start, random.max_start) == (0.0, 360.0)
+        data = dataclasses.replace(config.data, examples=random)
+        assert dataclasses.replace(config, recipe=other.recipe, data=data) == other
     if name.endswith("a14b"):
         assert config.data.batch.microbatches == 32
         assert (config.ema.decay, config.optimiser.weight_decay) == (0.999, 1e-4)

@@ -248,10 +248,10 @@ def test_a_gpu_that_is_not_there_is_named(config: MetricsConfig, folder: Path) -
 
 def test_weights_and_plugins_are_on_record(config: MetricsConfig, folder: Path) -> None:
     records = {plan.name: plan.provenance() for plan in plan_metrics(config, folder)}
-    head = records["aesthetic_quality"]["weights"]["laion_head"]
-    assert head["sha256"] == hashlib.sha256((folder / "head.pth").read_bytes()).hexdigest()
-    assert Path(head["path"]) == folder / "head.pth"
-    assert records["motion_smoothness"]["plugins"] == {"amt": f"{NAMED}:Average 1"}
+    head = records["aesthetic_quality"].weights["laion_head"]
+    assert head.sha256 == hashlib.sha256((folder / "head.pth").read_bytes()).hexdigest()
+    assert Path(head.path) == folder / "head.pth"
+    assert records["motion_smoothness"].plugins == {"amt": f"{NAMED}:Average 1"}
 
 
 def test_plans_survive_the_way_to_a_worker(config: MetricsConfig, folder: Path) -> None:

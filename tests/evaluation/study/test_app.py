@@ -11,10 +11,11 @@ from starlette.testclient import TestClient
 
 from evaluation.study.app import create_app
 from evaluation.study.credentials import Credentials, Play, load_credentials, make_credentials
+from evaluation.study.database import sqlite_url
 from evaluation.study.desk import Desk
 from evaluation.study.document import Mode, Study
 from evaluation.study.guards import MAX_BODY
-from evaluation.study.storage import Store, sqlite_url
+from evaluation.study.storage import Store
 from tests.evaluation.study.small import clip_id, one_gold, one_training, study_of
 
 BASE = "http://study.test"

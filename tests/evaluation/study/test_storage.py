@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from evaluation.errors import StudyError
+from evaluation.study.database import sqlite_url
 from evaluation.study.design import schedule
-from evaluation.study.storage import Store, sqlite_url
+from evaluation.study.storage import Store
 from tests.evaluation.study.small import enrol, study_of
 
 STUDY = study_of()
