@@ -20,7 +20,7 @@ from flows.train import trained
 from pipelines.commands.options import HomeOption, SetOption, WorkersOption
 from pipelines.recipes.retraining import retraining_recipe
 from pipelines.retrain import RetrainConfig, Retrained, RetrainRequest, retrain
-from pipelines.settings import home_at, with_overrides
+from pipelines.settings import standing_home, with_overrides
 
 Recipe = Literal["retrain_debug_cpu", "retrain_production"]
 
@@ -52,7 +52,7 @@ def retrain_model(
         What was decided, in words.
     """
     begin()
-    where = home_at(Path(home) if home else None)
+    where = standing_home(Path(home) if home else None)
     config = with_overrides(retraining_recipe(recipe), set or [])
     done = retrain(
         RetrainRequest(config, model, dataset, suite, ranks),

@@ -21,7 +21,7 @@ from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass
 from flows.running import begin
 from pipelines.commands.options import HomeOption, SetOption
 from pipelines.recipes.training import training_recipe
-from pipelines.settings import Home, home_at, with_overrides
+from pipelines.settings import Home, standing_home, with_overrides
 from pipelines.train import Trained, TrainRequest, default_name, train
 from training.checkpoint import complete_steps
 from training.versions import published_version
@@ -68,7 +68,7 @@ def train_model(
     if start_from is not None:
         given += ["network.init.kind=checkpoint", f"network.init.source={start_from}"]
     config = with_overrides(training_recipe(recipe), given)
-    where = home_at(Path(home) if home else None)
+    where = standing_home(Path(home) if home else None)
     request = TrainRequest(config, dataset, name, ranks)
     return str(trained(request, where).checkpoint)
 

@@ -63,9 +63,9 @@ def caption_command(
         _refuse_lost_options(context)
         return
     from pipelines.caption import caption_clips
-    from pipelines.settings import home_at
+    from pipelines.settings import standing_home
 
-    where = home_at(home)
+    where = standing_home(home)
     config, films = _asked_for(where, dataset, recipe, overrides)
     progress = ConsoleProgress(quiet=as_json)
     with progress:

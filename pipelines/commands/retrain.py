@@ -45,12 +45,12 @@ def retrain_command(
     from pipelines.recipes.retraining import retraining_recipe
     from pipelines.retrain import RetrainRequest, retrain
     from pipelines.retrain import explain as explained
-    from pipelines.settings import home_at, with_overrides
+    from pipelines.settings import standing_home, with_overrides
     from pipelines.train import train
 
     config = with_overrides(retraining_recipe(recipe), overrides or [])
     request = RetrainRequest(config, model, dataset, suite, gpus)
-    where = home_at(home)
+    where = standing_home(home)
     progress = ConsoleProgress(quiet=as_json)
     if explain:
         done = explained(request, where)

@@ -59,7 +59,7 @@ def train_command(
       tempo train train_stage2_a14b --dataset films --gpus 32 --dry-run --mfu 0.35
     """
     from pipelines.recipes.training import training_recipe
-    from pipelines.settings import home_at, with_overrides
+    from pipelines.settings import standing_home, with_overrides
     from pipelines.train import TrainRequest, train
     from pipelines.train_ranks import read_hostfile
     from training.budget import Machine, budget, remedy
@@ -89,7 +89,7 @@ def train_command(
             typer.echo(json.dumps(needed.document(), sort_keys=True))
         return
     with progress:
-        trained = train(request, home_at(home), progress)
+        trained = train(request, standing_home(home), progress)
     _show(trained, progress)
     if as_json:
         typer.echo(json.dumps(trained.document(), sort_keys=True))

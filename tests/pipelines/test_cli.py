@@ -173,6 +173,11 @@ def test_dry_run_tells_apart_what_is_no_film(tmp_path: Path) -> None:
         (["verify", "none"], "no catalog is kept there"),
         (["report", "none"], "no catalog is kept there"),
         (["forget", "0" * 32], "no catalog is kept there"),
+        (["caption"], "no catalog is kept there"),
+        (["train", "train_debug_cpu", "--dataset", "none"], "no catalog is kept there"),
+        (["retrain", "retrain_debug_cpu", "--dataset", "none"], "no catalog is kept there"),
+        (["export", "none", "--to", "generator"], "none"),
+        (["replay", "none", "--step", "1"], "none"),
     ],
 )
 def test_mistakes_are_one_line_with_a_remedy(
