@@ -24,13 +24,13 @@ from flows.naming import name_of
 from flows.progress import FlowProgress
 from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass
 from flows.running import begin
-from pipelines.commands.options import HomeOption, SetOption, WorkersOption
+from pipelines.commands.options import EvaluateSetOption, HomeOption, WorkersOption
 from pipelines.engine import LocalEngine
 from pipelines.evaluate import Evaluated, evaluate
 from pipelines.evaluate_config import EvaluateRequest
 from pipelines.recipes.evaluation import evaluation_recipe
 from pipelines.settings import Home, home_at, with_overrides
-from pipelines.train import checkpoint_at
+from pipelines.train_begin import checkpoint_at
 
 Recipe = Literal[
     "evaluate_debug_cpu",
@@ -124,7 +124,7 @@ def main(
     suite: Annotated[str | None, typer.Option(help="A manifest, or NAME@VERSION.")] = None,
     home: HomeOption = None,
     workers: WorkersOption = 2,
-    overrides: SetOption = None,
+    overrides: EvaluateSetOption = None,
 ) -> None:
     """Run the flow evaluate-model here, without a deployment.
 

@@ -17,7 +17,7 @@ from flows.evaluate import evaluated
 from flows.progress import FlowProgress
 from flows.running import begin
 from flows.train import trained
-from pipelines.commands.options import HomeOption, SetOption, WorkersOption
+from pipelines.commands.options import HomeOption, RetrainSetOption, WorkersOption
 from pipelines.recipes.retraining import retraining_recipe
 from pipelines.retrain import RetrainConfig, Retrained, RetrainRequest, retrain
 from pipelines.settings import standing_home, with_overrides
@@ -104,7 +104,7 @@ def main(
     model: Annotated[str, typer.Option(help="Name under which a checkpoint serves.")] = "base",
     home: HomeOption = None,
     workers: WorkersOption = 2,
-    overrides: SetOption = None,
+    overrides: RetrainSetOption = None,
 ) -> None:
     """Run the flow retrain here, without a deployment.
 

@@ -19,7 +19,7 @@ from flows.events import checkpoint_written
 from flows.progress import FlowProgress
 from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass
 from flows.running import begin
-from pipelines.commands.options import HomeOption, SetOption
+from pipelines.commands.options import HomeOption, TrainSetOption
 from pipelines.recipes.training import training_recipe
 from pipelines.settings import Home, standing_home, with_overrides
 from pipelines.train import Trained, TrainRequest, default_name, train
@@ -122,7 +122,7 @@ def main(
     dataset: Annotated[str, typer.Option(help="NAME, NAME@latest or NAME@3.")],
     name: Annotated[str, typer.Option(help="Of the run.")] = "",
     home: HomeOption = None,
-    overrides: SetOption = None,
+    overrides: TrainSetOption = None,
 ) -> None:
     """Run the flow train-model here, without a deployment.
 

@@ -209,7 +209,8 @@ class _Run:
         side = generator.token_side
         tokens = (request.height // side) * (request.width // side)
         self.formed = batches(self.plan, execution, tokens, generator.size, ranks.size)
-        self.keys = request.keys(generator.fingerprint)
+        # Hashing all weights takes a while, and only names what is stored.
+        self.keys = request.keys(generator.fingerprint) if store else {}
         self.wanted = useful(self.plan)
         found = [n for n, key in self.keys.items() if store and key in store and n in self.wanted]
         self.stored = frozenset(ranks.agree(found))

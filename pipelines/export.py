@@ -1,17 +1,21 @@
 """The jobs of `tempo export` and `tempo replay`: what can be had from a checkpoint afterwards."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from curation.catalog.store import Catalog
-from pipelines.settings import Home, typed_config
-from pipelines.train import checkpoint_at
-from training.checkpoint import Provenance, StoredState, complete_steps, read_record, step_folder
-from training.config import TrainConfig
+from pipelines.settings import Home
+from pipelines.train_begin import checkpoint_at, config_of
+from training.checkpoint import (
+    StoredState,
+    complete_steps,
+    read_record,
+    step_folder,
+    verify,
+)
 from training.errors import CheckpointError
 from training.export import export_generator
 from training.versions import published_version
@@ -51,27 +55,17 @@ def export(home: Home, named: str, to: Path, dtype: DTypeName) -> Path:
         dtype: of the weights.
 
     Raises:
-        TrainingError: no such checkpoint, or the weights its adapters belong to are gone.
+        TrainingError: no such checkpoint, a damaged one, or the weights its adapters belong to are
+            gone.
         ValueError: the folder holds something.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ValueError(f"to = {to}: it holds something already; name a new folder")
-    stored = StoredState(checkpoint_at(home, named))
+    folder = checkpoint_at(home, named)
+    verify(folder)
+    stored = StoredState(folder)
     export_generator(stored, config_of(stored.record.provenance), to, dtype=_DTYPES[dtype])
     return to
-
-
-def config_of(provenance: Provenance) -> TrainConfig:
-    """The config that a checkpoint was trained with.
-
-    Raises:
-        CheckpointError: it is of another version of this code.
-    """
-    recorded = json.loads(json.dumps(provenance.config))
-    try:
-        return typed_config(TrainConfig, recorded)
-    except ValueError as error:
-        raise CheckpointError(f"{provenance.training}: {error}") from error
 
 
 def replay(home: Home, training: str, step: int) -> Replayed:

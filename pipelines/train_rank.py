@@ -23,6 +23,7 @@ def main() -> None:
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     order: dict[str, Any] = json.loads(sys.stdin.readline())
+    os.environ.update(order["environment"])
     if order["parent"] is not None:
         die_with(order["parent"])
     # Ctrl-C reaches the whole process group; the parent decides what it means for the ranks.
@@ -48,6 +49,7 @@ def _work(order: dict[str, Any], events: TextIO) -> int:
     from curation.errors import CurationError
     from model.errors import ModelError
     from pipelines.settings import typed_config
+    from pipelines.train_samples import sampler_of
     from training.errors import TrainingError
     from training.ranks import RankPlace
     from training.trainer import RunJob, train
@@ -58,7 +60,8 @@ def _work(order: dict[str, Any], events: TextIO) -> int:
     torch.set_num_threads(order["threads"])
     place = RankPlace(**order["place"])
     try:
-        train(typed_config(RunJob, order["job"]), place, tell)
+        job = typed_config(RunJob, order["job"])
+        train(job, place, tell, sampler_of(job, tell if place.rank == 0 else None))
     except (TrainingError, CurationError, ModelError, ValueError) as error:
         tell("failed", {"type": type(error).__name__, "message": str(error), "known": True})
         return 1

@@ -3,6 +3,9 @@
 Each rank is a process with a pipe from here, on this machine or by ssh on others. None outlives
 this process: the kernel ends those of this machine, and on others they find their pipe closed. Of a
 failure the one who failed first is named, for the others only lose their connection to it.
+
+What ssh is to be told of users, ports and keys stands in its own configuration; ``TEMPO_SSH`` is
+another command in its place, such as ``ssh -F cluster.conf``.
 """
 
 import contextlib
@@ -31,6 +34,9 @@ _GRACE_SECONDS = 1.5
 """After a failure, so long is listened for one that was earlier."""
 _TAIL = 15
 _BOOT = "from pipelines.train_rank import main; main()"
+_SSH = ("ssh", "-o", "BatchMode=yes", "-T")
+_HANDED_OVER = ("AWS_", "GLOO_", "HF_", "NCCL_", "OMP_", "S3_", "TEMPO_", "TORCH_", "WANDB_")
+"""Variables that ranks on other machines get too, through their pipe: some are secrets."""
 _HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9@._:-]*)\s+slots=(\d+)")
 
 Listener = Callable[[str, dict[str, Any]], None]
@@ -140,7 +146,8 @@ def _start(
     if machine.host is not None:
         # ssh hands a line to the other side's shell, so all of it is quoted.
         remote = ["env", *(f"{name}={value}" for name, value in environment.items()), *command]
-        command = ["ssh", "-o", "BatchMode=yes", "-T", machine.host, shlex.join(remote)]
+        ssh = shlex.split(os.environ.get("TEMPO_SSH", "")) or _SSH
+        command = [*ssh, machine.host, shlex.join(remote)]
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, or ssh to a host
         command,
         stdin=subprocess.PIPE,
@@ -155,6 +162,7 @@ def _start(
     order = {
         "place": dataclasses.asdict(RankPlace(rank, size, local, meet)),
         "parent": os.getpid() if machine.host is None else None,
+        "environment": {} if machine.host is None else _handed_over(),
         "threads": max((os.cpu_count() or 1) // machine.ranks, 1),
         "job": json.loads(canonical_json(job)),
     }
@@ -163,6 +171,10 @@ def _start(
         process.stdin.write(json.dumps(order) + "\n")
         process.stdin.flush()
     return process
+
+
+def _handed_over() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_HANDED_OVER)}
 
 
 def _listen(

@@ -1,4 +1,4 @@
-"""A video by a newly trained network, beside the held-out film that it was given a frame of.
+"""A video by a network in training, beside the held-out film that it was given a frame of.
 
 The first frame and the words of a held-out sample go through the tree, coarse to fine, as
 `tempo generate` has it; a contact sheet shows what came out above what really followed. One video
@@ -6,117 +6,180 @@ tells what no loss does (whether the scene is there, and moves); it proves nothi
 """
 
 import dataclasses
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, ImageDraw
 
+from curation.video.encode import FilmWriter
 from curation.video.packed import PackedVideo
+from model.generation import TreeGenerator
+from model.request import Request
+from model.sampling import LevelSampling, Sampling
 from model.schedule import TOP_RATE, Schedule
-from pipelines.generate import produce
-from pipelines.generate_job import GenerateJob
-from pipelines.job import Progress
-from pipelines.pictures import ContactSheet
+from model.tree import plan_tree
+from pipelines.pictures import ContactSheet, to_pictures, to_tensor
+from training.errors import TrainingDataError
 from training.examples import caption_of, fit
 from training.samples import Samples, StoredSample
+from training.trainer import RunJob
 from training.windows import WindowConfig, size_for
 
 U8 = npt.NDArray[np.uint8]
+_FOLDER = "samples"
 _MARGIN = 18
+_SIDE = 16
+_STEPS = (20, 15, 10)
+"""Of the solver, at the first level, between, and at the last, which most frames hold."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SampleRequest:
-    """What is sampled.
+def sheet_of(folder: Path, step: int) -> Path:
+    """The contact sheet of a run's video after so many steps; the video has its name."""
+    return folder / _FOLDER / f"step-{step:08d}.png"
 
-    Attributes:
-        checkpoint: generator folder of the network.
-        manifest: of the dataset version; path or address.
-        windows: of the run; a video has its first size.
-        out: the video, ``.mp4``; its sheet is named after it.
-        frames: at 24 fps.
-        schedule: of the tree.
-        steps: of the solver, for each level.
-        guidance: of all levels.
-        seed: of the noise.
+
+def sampler_of(
+    job: RunJob, tell: Callable[[str, dict[str, Any]], None] | None
+) -> "HeldOutVideo | None":
+    """What makes the videos of a run; None where it asks for none, or no film can be shown.
+
+    Args:
+        job: the run.
+        tell: hears why there are none.
     """
-
-    checkpoint: Path
-    manifest: str | Path
-    windows: WindowConfig
-    out: Path
-    frames: int = 65
-    schedule: str = "f(6,12,24)m(1,2,4)"
-    steps: tuple[int, ...] = (20, 15, 10)
-    guidance: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        Schedule.parse(self.schedule, steps=self.steps)
-        if self.frames < 2:
-            raise ValueError(f"frames = {self.frames}: give at least 2, one is given")
+    config = job.config
+    if config.validation.every is None or config.validation.videos is None:
+        return None
+    try:
+        return HeldOutVideo.find(job.manifest, config.data.windows, job.folder)
+    except TrainingDataError as error:
+        if tell is not None:
+            tell("say", {"message": f"warning: no videos will be made: {error}"})
+        return None
 
 
-def sample_held_out(request: SampleRequest, progress: Progress) -> Path | None:
-    """Generate, and put what came out beside the truth.
+def tree_for(windows: WindowConfig, length: int) -> tuple[Schedule, int]:
+    """A tree of a run's own rates, each of whose windows has one of its lengths.
 
     Returns:
-        The contact sheet; None where no held-out sample is long enough and of that shape.
-
-    Raises:
-        TrainingDataError: the version has no held-out side, or it is damaged.
-        CheckpointError: the checkpoint is no generator.
+        It, and the frames at 24 fps of a video by it.
     """
-    width, height = request.windows.sizes[0]
-    stored = _sample(request)
-    if stored is None:
-        return None
-    shown = range(request.frames)
-    truth = np.empty((len(shown), height, width, 3), np.uint8)
-    fit(PackedVideo(stored.mp4).frames(shown), truth)
-    shots = np.searchsorted([shot.end for shot in stored.shots], shown, side="right")
-    request.out.parent.mkdir(parents=True, exist_ok=True)
-    first = request.out.with_suffix(".first.png")
-    Image.fromarray(truth[0]).save(first)
-    job = GenerateJob(
-        checkpoint=request.checkpoint,
-        out=request.out,
-        prompt=caption_of(stored.shots, shots),
-        width=width,
-        height=height,
-        frames=request.frames,
-        schedule=request.schedule,
-        steps=request.steps,
-        guidance=(request.guidance,),
-        seed=request.seed,
-        first=first,
-        device="cuda" if torch.cuda.is_available() else "cpu",
+    rates: list[int] = []
+    for rate in sorted(set(windows.rates), reverse=True):
+        if not rates or rates[-1] % rate == 0:
+            rates.append(rate)
+    rates.reverse()
+    first, *between, last = _STEPS
+    steps = (first, *between * (len(rates) - 2), last)[: len(rates)]
+    schedule = Schedule(tuple(rates), tuple(rate // rates[0] for rate in rates), steps)
+    return schedule, TOP_RATE // rates[0] * (length - 1) + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutVideo:
+    """The beginning of a held-out film, to be generated after so many steps, again and again.
+
+    Attributes:
+        request: what is generated.
+        truth: `[n,H,W,3]`, the film's own frames at the rate of the last level.
+        folder: of the run.
+    """
+
+    request: Request
+    truth: U8
+    folder: Path
+
+    @classmethod
+    def find(cls, manifest: str | Path, windows: WindowConfig, folder: Path) -> "HeldOutVideo":
+        """Choose the first held-out sample that can be shown the longest.
+
+        Args:
+            manifest: of the dataset version; path or address.
+            windows: of the run; a video has its first size.
+            folder: of the run.
+
+        Raises:
+            TrainingDataError: the version has no held-out side, or it is damaged, or none of it is
+                long enough and of that shape; or that shape is none of a video's.
+        """
+        width, height = windows.sizes[0]
+        if width % _SIDE or height % _SIDE:
+            raise TrainingDataError(
+                f"windows.sizes begins with {width}x{height}, and videos have multiples of {_SIDE}"
+            )
+        samples = Samples.open(manifest, "val")
+        try:
+            stored, schedule, frames = _longest(samples, windows)
+        finally:
+            samples.close()
+        shown = range(0, frames, schedule.strides[-1])
+        truth = np.empty((len(shown), height, width, 3), np.uint8)
+        fit(PackedVideo(stored.mp4).frames(shown), truth)
+        shots = np.searchsorted([shot.end for shot in stored.shots], shown, side="right")
+        request = Request(
+            plan=plan_tree(schedule, frames, given=[0]),
+            prompt=caption_of(stored.shots, shots),
+            height=height,
+            width=width,
+            given={0: to_tensor(truth[:1])[:, 0]},
+            sampling=Sampling((LevelSampling(guidance=1.0),)),
+        )
+        return cls(request, truth, folder)
+
+    def __call__(self, generator: TreeGenerator, step: int, *, write: bool) -> Path:
+        """See `SampleMaker`."""
+        segments = generator.generate(self.request)
+        sheet = sheet_of(self.folder, step)
+        if not write:
+            for _ in segments:
+                pass
+            return sheet
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        video = sheet.with_suffix(".mp4")
+        unfinished = video.with_name(f".{video.name}.part")
+        rate = self.request.plan.schedule.rates[-1]
+        page = ContactSheet(len(self.truth), rate)
+        size = self.request.width, self.request.height
+        with FilmWriter(unfinished, *size, fps=Fraction(rate)) as writer:
+            for segment in segments:
+                for picture in to_pictures(segment.frames):
+                    page.show(writer.frames, picture)
+                    writer.write_rgb(picture)
+        unfinished.replace(video)
+        page.save(sheet)
+        _add_truth(sheet, self.truth, rate)
+        return sheet
+
+
+def _longest(samples: Samples, windows: WindowConfig) -> tuple[StoredSample, Schedule, int]:
+    """The first sample of the run's shape that is long enough for the longest tree possible."""
+    only = dataclasses.replace(windows, sizes=windows.sizes[:1])
+    fitting = [
+        index
+        for index, size in enumerate(
+            zip(samples.widths.tolist(), samples.heights.tolist(), strict=True)
+        )
+        if size_for(*size, only)[1] == 0
+    ]
+    for length in reversed(windows.usable_lengths):
+        schedule, frames = tree_for(windows, length)
+        for index in fitting:
+            if samples.frame_counts[index] >= frames:
+                return samples.read(index), schedule, frames
+    width, height = windows.sizes[0]
+    raise TrainingDataError(
+        f"no held-out sample has {frames} frames and the shape of {width}x{height}; hold out "
+        "longer films, or set validation.videos=none"
     )
-    made = produce(job, progress)
-    assert made is not None
-    _add_truth(made.sheet, truth)
-    return made.sheet
 
 
-def _sample(request: SampleRequest) -> StoredSample | None:
-    """The first held-out sample that lasts so long and fits the size."""
-    samples = Samples.open(request.manifest, "val")
-    only = dataclasses.replace(request.windows, sizes=request.windows.sizes[:1])
-    try:
-        for index, frames in enumerate(samples.frame_counts.tolist()):
-            size = int(samples.widths[index]), int(samples.heights[index])
-            if frames >= request.frames and size_for(*size, only)[1] == 0:
-                return samples.read(index)
-    finally:
-        samples.close()
-    return None
-
-
-def _add_truth(sheet: Path, truth: U8) -> None:
+def _add_truth(sheet: Path, truth: U8, rate: int) -> None:
     """Put the film's own frames under those that were generated."""
-    real = ContactSheet(len(truth), TOP_RATE)
+    real = ContactSheet(len(truth), rate)
     for number, picture in enumerate(truth):
         real.show(number, picture)
     below = sheet.with_suffix(".truth.png")

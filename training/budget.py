@@ -129,11 +129,7 @@ def budget(config: TrainConfig, machine: Machine) -> Budget:
     """
     network, batch = config.network, config.data.batch
     parallel = config.engine.context_parallel
-    if machine.ranks % parallel or batch.microbatches % (machine.ranks // parallel):
-        raise ValueError(
-            f"ranks = {machine.ranks}: with engine.context_parallel = {parallel} they must be a "
-            f"multiple of it, and share data.batch.microbatches = {batch.microbatches} evenly"
-        )
+    config.check_ranks(machine.ranks)
     parameters, _ = count_parameters(network.size)
     trained = parameters if network.lora is None else lora_parameters(network.size, network.lora)
     bucket = longest(config)

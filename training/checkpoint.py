@@ -3,8 +3,9 @@
 A checkpoint is a folder of safetensors that hold fragments of parameters and of their states, and a
 record that names every file with its hash. It is written under a name that nobody looks for, synced
 and renamed; a checkpoint is complete when it has its name. Fragments carry their place in the whole
-parameter, so any number of ranks at any ZeRO stage reads what any other wrote, bit for bit. The
-trade-off against DeepSpeed's own form is that each rank reads the headers of all files.
+parameter, so any number of ranks at any ZeRO stage reads what any other wrote, bit for bit. Before
+a run goes on from one, all of it is read and held against those hashes. The trade-offs: that read,
+and that each rank reads the headers of all files.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from training.engine import KINDS, Engine, Fragment
-from training.errors import CheckpointError
+from training.errors import CheckpointError, DamagedCheckpointError
 from training.ranks import World
 
 RECORD = "record.json"
@@ -32,7 +34,10 @@ _FILE_BYTES = 2_000_000_000
 """Files are about so large: safetensors copies what it writes, file by file."""
 _PREFIX = "step-"
 _UNFINISHED = ".unfinished-"
+_DAMAGED = "damaged-"
 _CHUNK = 1 << 24
+_READERS = 4
+"""Files that are hashed at once."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,6 +92,21 @@ class Provenance:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a run stands between two steps, beside its weights and their states.
+
+    Attributes:
+        step: steps behind it.
+        skipped: of those, the last ones in a row whose gradients were not finite.
+        val_loss: of the averaged weights, where they were validated at this step.
+    """
+
+    step: int
+    skipped: int = 0
+    val_loss: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Record:
     """What a checkpoint says of itself.
 
@@ -97,6 +117,7 @@ class Record:
         world_size: ranks that wrote it.
         val_loss: of the averaged weights, where they were validated at this step.
         files: name -> sha256 of each file of fragments.
+        skipped: steps in a row up to this one whose gradients were not finite.
     """
 
     provenance: Provenance
@@ -105,6 +126,7 @@ class Record:
     world_size: int
     val_loss: float | None
     files: dict[str, str]
+    skipped: int = 0
 
     @property
     def weights_sha256(self) -> str:
@@ -134,24 +156,67 @@ def read_record(folder: Path) -> Record:
     """What a checkpoint says of itself.
 
     Raises:
-        CheckpointError: it is none, or of another version of this code, or cut short.
+        DamagedCheckpointError: the record is cut short, or files that it names are gone.
+        CheckpointError: it is none, or of another version of this code.
     """
     path = folder / RECORD
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedCheckpointError(folder, f"{RECORD} cannot be read ({error})") from error
+    except OSError as error:
+        raise _no_checkpoint(folder, error) from error
+    try:
         if document.pop("format") != _FORMAT:
             raise CheckpointError(f"{folder} was written by another version of tempomaster")
         provenance = Provenance(**document.pop("provenance"))
         record = Record(provenance=provenance, **document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder} is no checkpoint of a training run ({error}): name a folder "
-            f"checkpoints/RUN/{_PREFIX}NNNNNNNN"
-        ) from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _no_checkpoint(folder, error) from error
     missing = [name for name in record.files if not (folder / name).is_file()]
     if missing:
-        raise CheckpointError(f"{folder} lacks {', '.join(missing)}; use another checkpoint")
+        raise DamagedCheckpointError(folder, f"it lacks {', '.join(missing)}")
     return record
+
+
+def _no_checkpoint(folder: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{folder} is no checkpoint of a training run ({error}): name a folder "
+        f"checkpoints/RUN/{_PREFIX}NNNNNNNN"
+    )
+
+
+def verify(folder: Path) -> Record:
+    """Read all of a checkpoint, and hold it against the hashes in its record.
+
+    Raises:
+        DamagedCheckpointError: it is not what was written.
+        CheckpointError: it cannot be read now, which another time it may be; or it is none.
+    """
+    record = read_record(folder)
+    try:
+        with ThreadPoolExecutor(_READERS) as readers:
+            found = list(readers.map(lambda name: _digest(folder / name), record.files))
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be read ({error}): see to the disk, and go on once it answers"
+        ) from error
+    changed = [
+        name
+        for (name, written), read in zip(record.files.items(), found, strict=True)
+        if read != written
+    ]
+    if changed:
+        raise DamagedCheckpointError(folder, f"{', '.join(changed)} are not what was written")
+    return record
+
+
+def set_aside(folder: Path) -> Path:
+    """Take its name from a damaged checkpoint: it counts no more, and can still be looked at."""
+    aside = folder.with_name(f"{_DAMAGED}{folder.name}")
+    if aside.exists():
+        shutil.rmtree(aside)  # the same step was damaged before
+    return folder.rename(aside)
 
 
 def write(
@@ -159,15 +224,14 @@ def write(
     engine: Engine,
     world: World,
     provenance: Provenance,
-    step: int,
-    val_loss: float | None,
+    standing: Standing,
 ) -> Path:
     """Write a checkpoint; all ranks call it together.
 
     Returns:
         Its folder, not yet under its name: `publish` gives it that.
     """
-    folder = run / f"{_UNFINISHED}{_PREFIX}{step:08d}"
+    folder = run / f"{_UNFINISHED}{_PREFIX}{standing.step:08d}"
     if world.first:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -177,12 +241,21 @@ def write(
     for number, (tensors, places) in enumerate(_files(fragments)):
         name = f"state-{world.rank:05d}-of-{world.size:05d}-{number:04d}.safetensors"
         save_file(tensors, folder / name, metadata={"places": json.dumps(places)})
-        own[name] = _synced_digest(folder / name)
+        _sync(folder / name)
+        own[name] = _digest(folder / name)
     files: dict[str, str] = {}
     for listed in world.gathered(own):
         files |= listed
     if world.first:
-        record = Record(provenance, step, engine.updates, world.size, val_loss, files)
+        record = Record(
+            provenance=provenance,
+            step=standing.step,
+            updates=engine.updates,
+            world_size=world.size,
+            val_loss=standing.val_loss,
+            files=files,
+            skipped=standing.skipped,
+        )
         path = folder / RECORD
         path.write_text(json.dumps(record.document(), indent=2) + "\n", encoding="utf-8")
         _sync(path)
@@ -306,10 +379,9 @@ def _files(
         yield tensors, places
 
 
-def _synced_digest(path: Path) -> str:
+def _digest(path: Path) -> str:
     hasher = hashlib.sha256()
     with path.open("rb") as file:
-        os.fsync(file.fileno())
         while chunk := file.read(_CHUNK):
             hasher.update(chunk)
     return hasher.hexdigest()

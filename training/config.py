@@ -5,6 +5,7 @@ to; here stands what must fit together. Reading a config loads no weights and st
 """
 
 import dataclasses
+import math
 
 from model.generator_folder import CodecSpec, GeneratorSpec, TextSpec
 from training.checkpoint import CheckpointConfig
@@ -100,6 +101,41 @@ class TrainConfig:
     def generator(self) -> GeneratorSpec:
         """What stands beside the network in a folder for generation."""
         return GeneratorSpec(self.codec, self.text)
+
+    def check_ranks(self, ranks: int) -> None:
+        """See that so many ranks can share the work.
+
+        Raises:
+            ValueError: they cannot; the message says what else could.
+        """
+        parallel, microbatches = self.engine.context_parallel, self.data.batch.microbatches
+        if not self._shared_by(ranks, parallel):
+            raise ValueError(
+                f"ranks = {ranks}: with engine.context_parallel = {parallel} they must be a "
+                f"multiple of it, and share data.batch.microbatches = {microbatches} evenly; "
+                f"{self._other_sharing(ranks)}"
+            )
+
+    def _shared_by(self, ranks: int, parallel: int) -> bool:
+        sharers, left = divmod(ranks, parallel)
+        return not left and sharers > 0 and self.data.batch.microbatches % sharers == 0
+
+    def _other_sharing(self, ranks: int) -> str:
+        """What else could be done with so many ranks."""
+        parallel, heads = self.engine.context_parallel, self.network.size.num_attention_heads
+        counts = [count for count in range(1, ranks) if self._shared_by(count, parallel)]
+        degrees = [
+            degree
+            for degree in range(1, ranks + 1)
+            if heads % degree == 0 and self._shared_by(ranks, degree)
+        ]
+        remedies = [f"use {counts[-1]} ranks"] if counts else []
+        if degrees:
+            remedies.append(f"share each sample's tokens by engine.context_parallel={degrees[0]}")
+        if ranks % parallel == 0:
+            larger = math.lcm(self.data.batch.microbatches, ranks // parallel)
+            remedies.append(f"make a step's batch larger by data.batch.microbatches={larger}")
+        return ", or ".join(remedies) or f"give {parallel} ranks at least"
 
     def warnings(self) -> list[str]:
         """What may turn out badly, each with its remedy."""

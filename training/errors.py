@@ -1,6 +1,7 @@
 """What can go wrong in training, each raised where its cause is known."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 _NAMED = 20
 """So many damaged samples are listed; the others are counted."""
@@ -45,6 +46,22 @@ def too_many_damaged(damaged: Mapping[str, str], allowed: int) -> TrainingDataEr
 
 class CheckpointError(TrainingError):
     """A checkpoint that is not there, not whole, or of something else."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that is not what was written: cut short, changed, or parts of it are gone.
+
+    Attributes:
+        folder: of the checkpoint.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(
+            f"checkpoint {folder} is damaged: {reason}; name another one, or put a copy back"
+        )
+        self.folder = folder
+        self.reason = reason
 
 
 class DivergedError(TrainingError):

@@ -14,6 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+from PIL import Image
+
 from training.meter import StepReport
 
 if TYPE_CHECKING:
@@ -109,6 +112,17 @@ class Journal:
             file.write(json.dumps(_plain({"step": step, "loss": loss, "parts": parts})) + "\n")
         named = {f"validation/{name}": value for name, value in parts.items()}
         self.scalars(step, {"validation/loss": loss, **named})
+
+    def picture(self, step: int, sheet: Path) -> None:
+        """Show a contact sheet beside the curves."""
+        if self._curves is not None:
+            with Image.open(sheet) as opened:
+                pixels = np.asarray(opened.convert("RGB"))
+            self._curves.add_image("validation/video", pixels, step, dataformats="HWC")
+        if self._wandb is not None:
+            import wandb
+
+            self._wandb.log({"validation/video": wandb.Image(str(sheet))}, step=step)
 
     def skipped(self, step: int, batches: list[dict[str, Any]]) -> None:
         """Write down what a step was made of whose gradients were not finite."""

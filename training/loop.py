@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from training.batches import Batch
+from training.checkpoint import Standing
 from training.config import TrainConfig
 from training.data import TrainingData
 from training.draws import Draws, Purpose
@@ -49,7 +50,7 @@ class Parts:
         meter: adds up what a step did.
         journal: on the first rank.
         validator: None where nothing is held out.
-        save: writes the checkpoint after so many steps, given the validation loss.
+        save: writes the checkpoint after a step.
         tell: hears of each step, and of the means where a point of the curves is complete.
     """
 
@@ -61,19 +62,23 @@ class Parts:
     meter: Meter
     journal: Journal | None
     validator: Validator | None
-    save: Callable[[int, float | None], None]
+    save: Callable[[Standing], None]
     tell: Callable[[StepReport, list[StepReport]], None]
 
 
-def fit(parts: Parts, start: int) -> None:
+def fit(parts: Parts, start: int, skipped: int = 0) -> None:
     """Train from a step to the last one.
+
+    Args:
+        parts: what is worked on, as it was after the step before.
+        start: the first step.
+        skipped: steps in a row before it whose gradients were not finite.
 
     Raises:
         DivergedError: too many steps in a row without finite gradients.
         TrainingDataError: too many samples are damaged, or a shard cannot be read.
     """
     config, world = parts.config, parts.world
-    skipped = 0
     with parts.data.loader(
         rank=world.data_rank, ranks=world.data_ranks, start=start, stop=config.steps
     ) as loader:
@@ -82,13 +87,13 @@ def fit(parts: Parts, start: int) -> None:
             skipped = 0 if report.applied else skipped + 1
             _write_down(parts, report, batches)
             done = step + 1
-            diverged = skipped == config.optimiser.max_skipped
+            diverged = skipped >= config.optimiser.max_skipped
             last = diverged or done == config.steps
             judged = _validate(parts, done, last=last)
             if last or done % config.checkpoint.every == 0:
-                parts.save(done, judged)
+                parts.save(Standing(done, skipped, judged))
             if diverged:
-                raise _diverged(step, skipped)
+                raise diverged_at(step, skipped)
 
 
 def train_step(parts: Parts, loader: Loader, step: int) -> tuple[StepReport, list[dict[str, Any]]]:
@@ -162,11 +167,14 @@ def _validate(parts: Parts, done: int, *, last: bool) -> float | None:
     return parts.validator.run(done)
 
 
-def _diverged(step: int, skipped: int) -> DivergedError:
+def diverged_at(step: int, skipped: int) -> DivergedError:
+    """The error that stops a run, and keeps it from going on unasked."""
     return DivergedError(
         f"step {step}: gradients were not finite in {skipped} steps in a row "
         f"(optimiser.max_skipped); what they were made of stands in {SKIPPED}, and a checkpoint "
-        f"holds the weights: `tempo replay --step {step}` runs one again"
+        f"holds the weights: `tempo replay --step {step}` runs one again. Begin another run from "
+        "an earlier checkpoint with a lower optimiser.lr, or go on with a higher "
+        "optimiser.max_skipped"
     )
 
 

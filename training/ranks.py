@@ -14,6 +14,8 @@ from torch import Tensor
 
 _TIMEOUT = dt.timedelta(minutes=30)
 """A rank waits so long for the others: for the slowest checkpoint, not for a window."""
+_PATIENCE = dt.timedelta(hours=12)
+"""All wait so long for what the first does alone: a generator of A14B is 57 GB, on any disk."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,3 +110,20 @@ class World:
     def wait(self) -> None:
         """Until all are here."""
         dist.barrier(group=self.group)
+
+    def wait_for_first(self, patience: dt.timedelta = _PATIENCE) -> None:
+        """Until the first rank is here, which has had something to do that the others have not.
+
+        Args:
+            patience: of the others. A rank that dies is noticed by whoever started it, so this
+                bounds only one that hangs.
+        """
+        here = torch.zeros(1)
+        if self.first:
+            for other in range(1, self.size):
+                dist.send(here, other, group=self.group)
+        else:
+            # A barrier of gloo knows its group's time limit alone.
+            coming = dist.irecv(here, 0, group=self.group)
+            assert coming is not None
+            coming.wait(patience)

@@ -18,6 +18,7 @@ from model.generator_folder import Loading, load_codec, load_text_encoder
 from training.checkpoint import (
     GENERATOR,
     Provenance,
+    Standing,
     StoredState,
     complete_steps,
     prune,
@@ -31,12 +32,13 @@ from training.data import TrainingData
 from training.engine import Engine
 from training.export import export_generator
 from training.journal import Journal, summary
+from training.judging import HeldOutJudge, SampleMaker
 from training.loop import Parts, fit, replay
 from training.meter import Meter, StepReport
 from training.network import build_network
 from training.objective import Objective
 from training.ranks import RankPlace, World
-from training.validation import Validation, ValidationConfig
+from training.validation import Validation
 
 CONFIG = "config.json"
 DEEPSPEED = "deepspeed.json"
@@ -66,13 +68,14 @@ class RunJob:
     resume: int | None
 
 
-def train(job: RunJob, place: RankPlace, tell: Tell) -> None:
+def train(job: RunJob, place: RankPlace, tell: Tell, sample: SampleMaker | None = None) -> None:
     """Train, as one of several ranks or alone.
 
     Args:
         job: the same on all ranks.
         place: of this rank.
         tell: only the first rank's is called.
+        sample: makes the videos that `validation.videos` asks for; the same on all ranks.
 
     Raises:
         TrainingError: see `fit`; or a checkpoint or a dataset is not what it should be.
@@ -80,7 +83,7 @@ def train(job: RunJob, place: RankPlace, tell: Tell) -> None:
     """
     config = job.config
     world = World.join(place, config.engine.context_parallel)
-    start = job.resume or 0
+    start, skipped = job.resume or 0, 0
     with contextlib.ExitStack() as open_:
         data = open_.enter_context(
             TrainingData.open(job.manifest, config.data, sha256=job.provenance.manifest_sha256)
@@ -88,9 +91,10 @@ def train(job: RunJob, place: RankPlace, tell: Tell) -> None:
         objective = objective_of(config, world)
         engine = engine_of(config, world, blank=job.resume is not None)
         if job.resume is not None:
-            restore(engine, StoredState(step_folder(job.checkpoints, job.resume)))
+            stored = StoredState(step_folder(job.checkpoints, job.resume))
+            restore(engine, stored)
+            skipped = stored.record.skipped
         journal = open_.enter_context(_journal(job, start)) if world.first else None
-        validator = _validator(job, objective, engine, world, journal, open_)
         parts = Parts(
             config=config,
             world=world,
@@ -99,13 +103,14 @@ def train(job: RunJob, place: RankPlace, tell: Tell) -> None:
             engine=engine,
             meter=meter_of(config, world),
             journal=journal,
-            validator=validator,
-            save=lambda step, val_loss: _save(job, engine, world, step, val_loss, tell),
+            validator=None,
+            save=lambda standing: _save(job, engine, world, standing, tell),
             tell=lambda report, recent: _tell_step(tell, report, recent),
         )
+        parts = dataclasses.replace(parts, validator=_judge(job, parts, sample, tell, open_))
         if world.first:
             _describe(job, data, engine, world, tell)
-        fit(parts, start)
+        fit(parts, start, skipped)
 
 
 def objective_of(config: TrainConfig, world: World) -> Objective:
@@ -127,12 +132,7 @@ def engine_of(config: TrainConfig, world: World, *, blank: bool) -> Engine:
         CheckpointError: its first weights are not there, or of another network.
         ValueError: a step's micro-batches cannot be shared by so many ranks.
     """
-    microbatches = config.data.batch.microbatches
-    if microbatches % world.data_ranks:
-        raise ValueError(
-            f"{world.data_ranks} ranks cannot share data.batch.microbatches = {microbatches} "
-            "evenly: use a number of ranks that divides it"
-        )
+    config.check_ranks(world.size)
     network = build_network(config.network, config.engine, config.seed, world, blank=blank)
     network.train()
     return Engine(
@@ -140,7 +140,7 @@ def engine_of(config: TrainConfig, world: World, *, blank: bool) -> Engine:
         config.engine,
         config.optimiser,
         config.ema,
-        microbatches // world.data_ranks,
+        config.data.batch.microbatches // world.data_ranks,
         world,
     )
 
@@ -151,67 +151,31 @@ def meter_of(config: TrainConfig, world: World) -> Meter:
     return Meter(config.network.size, config.text.length, windows.token_side, windows.rates, world)
 
 
-class HeldOutJudge:
-    """Measures the averaged weights on held-out films, and writes the figures down.
-
-    Args:
-        validation: this rank's share of the windows.
-        every: steps from one measurement to the next.
-        engine: the network under training.
-        world: all ranks.
-        journal: on the first rank.
-    """
-
-    def __init__(
-        self,
-        validation: Validation,
-        every: int,
-        engine: Engine,
-        world: World,
-        journal: Journal | None,
-    ) -> None:
-        self._validation, self._every = validation, every
-        self._engine, self._world, self._journal = engine, world, journal
-
-    def due(self, step: int) -> bool:
-        """See `Validator.due`."""
-        return step % self._every == 0
-
-    def run(self, step: int) -> float:
-        """See `Validator.run`."""
-        with self._engine.averaged():
-            own = self._validation.losses(self._engine.run)
-        # Ranks that share samples have measured the same windows.
-        losses = self._world.summed(own) / self._world.context_parallel
-        found = float(losses.mean())
-        if self._journal is not None:
-            names = self._validation.config.names
-            means = dict(zip(names, losses.mean(dim=0).tolist(), strict=True))
-            self._journal.validated(step, found, means)
-        return found
-
-
-def _validator(
-    job: RunJob,
-    objective: Objective,
-    engine: Engine,
-    world: World,
-    journal: Journal | None,
-    open_: contextlib.ExitStack,
+def _judge(
+    job: RunJob, parts: Parts, sample: SampleMaker | None, tell: Tell, open_: contextlib.ExitStack
 ) -> HeldOutJudge | None:
-    config: ValidationConfig = job.config.validation
+    config, world = job.config.validation, parts.world
     if config.every is None:
         return None
     validation = Validation(
         job.manifest,
         job.config.data,
         config,
-        objective,
+        parts.objective,
         rank=world.data_rank,
         ranks=world.data_ranks,
         device=world.device,
     )
-    return HeldOutJudge(open_.enter_context(validation), config.every, engine, world, journal)
+    return HeldOutJudge(
+        open_.enter_context(validation),
+        parts.objective,
+        parts.engine,
+        world,
+        parts.journal,
+        steps=job.config.steps,
+        sample=sample,
+        show=lambda step, sheet: tell("sample", {"step": step, "sheet": str(sheet)}),
+    )
 
 
 def _journal(job: RunJob, start: int) -> Journal:
@@ -256,11 +220,9 @@ def _tell_step(tell: Tell, report: StepReport, recent: list[StepReport]) -> None
         tell("means", {"step": report.step + 1, **summary(recent)})
 
 
-def _save(
-    job: RunJob, engine: Engine, world: World, step: int, val_loss: float | None, tell: Tell
-) -> None:
+def _save(job: RunJob, engine: Engine, world: World, standing: Standing, tell: Tell) -> None:
     """Write a checkpoint, all ranks together, and delete those that are not kept."""
-    unfinished = write(job.checkpoints, engine, world, job.provenance, step, val_loss)
+    unfinished = write(job.checkpoints, engine, world, job.provenance, standing)
     if world.first:
         generator = None
         if job.config.checkpoint.generator:
@@ -276,9 +238,9 @@ def _save(
         kept = prune(job.checkpoints, job.config.checkpoint)
         tell(
             "checkpoint",
-            {"step": step, "folder": str(folder), "generator": generator, "kept": kept},
+            {"step": standing.step, "folder": str(folder), "generator": generator, "kept": kept},
         )
-    world.wait()
+    world.wait_for_first()
 
 
 def latest(checkpoints: Path) -> int | None:
@@ -317,7 +279,7 @@ def replay_step(job: RunJob, step: int) -> list[dict[str, Any]]:
                 meter=meter_of(config, world),
                 journal=None,
                 validator=None,
-                save=lambda _step, _loss: None,
+                save=lambda _standing: None,
                 tell=lambda _report, _recent: None,
             )
             return [{**batch, "grad_norm": norm} for batch, norm in replay(parts, step)]

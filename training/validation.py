@@ -33,6 +33,8 @@ class ValidationConfig:
         times: t, each for all windows.
         masks: kinds, each for all windows; a window with a cut keeps its given frames here.
         seed: of windows and noise; its own, so that runs of other seeds can be compared.
+        videos: after each n-th measurement and the last step, a video is made through the tree from
+            a held-out film's first frame, by the averaged weights; None: never.
     """
 
     every: int | None = 1000
@@ -40,9 +42,10 @@ class ValidationConfig:
     times: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9)
     masks: tuple[MaskKind, ...] = ("none", "first", "every4", "every2")
     seed: int = 0
+    videos: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("every", "windows"):
+        for name in ("every", "windows", "videos"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"validation.{name} = {value}: give at least 1")

@@ -14,9 +14,9 @@ from rich.table import Table
 
 from pipelines.commands.options import (
     EngineOption,
+    EvaluateSetOption,
     HomeOption,
     JsonOption,
-    SetOption,
     WorkersOption,
     engine_named,
 )
@@ -52,7 +52,7 @@ def evaluate_command(
     home: HomeOption = None,
     workers: WorkersOption = 2,
     engine: EngineOption = "local",
-    overrides: SetOption = None,
+    overrides: EvaluateSetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, say what is missing and its cost, make none.")
     ] = False,

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,12 +13,17 @@ HomeOption = Annotated[
     Path | None,
     typer.Option("--home", help="Where everything is kept; default $TEMPO_HOME or ./tempo-home."),
 ]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="PATH=VALUE", help="Override a field, e.g. select.motion.min=0.01"
-    ),
-]
+
+
+def set_option(example: str) -> Any:  # noqa: ANN401 - as typer.Option itself is typed
+    """`--set`, with a field of the command that it is an option of."""
+    return typer.Option("--set", metavar="PATH=VALUE", help=f"Override a field, e.g. {example}")
+
+
+SetOption = Annotated[list[str] | None, set_option("select.motion.min=0.01")]
+TrainSetOption = Annotated[list[str] | None, set_option("optimiser.lr=2e-5")]
+EvaluateSetOption = Annotated[list[str] | None, set_option("sampler.batch=8")]
+RetrainSetOption = Annotated[list[str] | None, set_option("train.steps=5000")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object as the last line, and nothing else.")
 ]

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.commands.options import HomeOption, JsonOption, SetOption, WorkersOption
+from pipelines.commands.options import HomeOption, JsonOption, RetrainSetOption, WorkersOption
 from pipelines.console import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def retrain_command(
     gpus: Annotated[int | None, typer.Option(min=1, help="Processes that train.")] = None,
     home: HomeOption = None,
     workers: WorkersOption = 2,
-    overrides: SetOption = None,
+    overrides: RetrainSetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train on a dataset's newest version if enough is new; promote the result if it is better.

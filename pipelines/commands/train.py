@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from pipelines.commands.options import HomeOption, JsonOption, SetOption
+from pipelines.commands.options import HomeOption, JsonOption, TrainSetOption
 from pipelines.console import ConsoleProgress
 
 if TYPE_CHECKING:
     from pipelines.export import Replayed
     from pipelines.train import Trained
-    from training.budget import Budget
+    from pipelines.train_dry_run import DryRun
 
 
 def train_command(
@@ -47,7 +47,7 @@ def train_command(
     mfu: Annotated[
         float, typer.Option(min=0.001, max=1.0, help="Share of that it reaches, for --dry-run.")
     ] = 0.4,
-    overrides: SetOption = None,
+    overrides: TrainSetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train on a dataset version; the same command again goes on where it was.
@@ -61,8 +61,9 @@ def train_command(
     from pipelines.recipes.training import training_recipe
     from pipelines.settings import standing_home, with_overrides
     from pipelines.train import TrainRequest, train
+    from pipelines.train_dry_run import dry_run as plan
     from pipelines.train_ranks import read_hostfile
-    from training.budget import Machine, budget, remedy
+    from training.budget import Machine
 
     given = [f"steps={steps}"] if steps is not None else []
     if start_from is not None:
@@ -81,12 +82,10 @@ def train_command(
     if dry_run:
         ranks = sum(host.ranks for host in read_hostfile(hostfile)) if hostfile else gpus or 1
         machine = Machine(ranks, round(gpu_memory * 2**30), peak_tflops * 1e12, mfu)
-        needed = budget(request.config, machine)
-        _show_budget(needed, request.config.warnings(), progress)
-        if not needed.fits and (changes := remedy(request.config, machine)):
-            progress.say("it would fit with " + " ".join(f"--set {change}" for change in changes))
+        planned = plan(request.config, dataset, standing_home(home), machine)
+        _show_plan(planned, progress)
         if as_json:
-            typer.echo(json.dumps(needed.document(), sort_keys=True))
+            typer.echo(json.dumps(planned.document(), sort_keys=True))
         return
     with progress:
         trained = train(request, standing_home(home), progress)
@@ -95,11 +94,14 @@ def train_command(
         typer.echo(json.dumps(trained.document(), sort_keys=True))
 
 
-def _show_budget(needed: "Budget", warnings: list[str], progress: ConsoleProgress) -> None:
-    for line in needed.lines():
+def _show_plan(planned: "DryRun", progress: ConsoleProgress) -> None:
+    for line in planned.lines():
         progress.out.print(line, soft_wrap=True, highlight=False)
-    for warning in warnings:
+    for warning in planned.warnings:
         progress.say(f"warning: {warning}")
+    if planned.remedy:
+        changes = " ".join(f"--set {change}" for change in planned.remedy)
+        progress.say(f"it would fit with {changes}")
 
 
 def _show(trained: "Trained", progress: ConsoleProgress) -> None:

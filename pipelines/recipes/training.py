@@ -74,7 +74,7 @@ def train_debug_cpu() -> TrainConfig:
         optimiser=OptimiserConfig(
             lr=6e-3, betas=(0.9, 0.99), warmup=200, schedule="cosine", final_share=0.02
         ),
-        validation=ValidationConfig(every=1400, windows=16),
+        validation=ValidationConfig(every=1400, windows=16, videos=1),
         checkpoint=CheckpointConfig(every=700, keep_last=2, generator=True),
     )
 

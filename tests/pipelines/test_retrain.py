@@ -21,7 +21,8 @@ from pipelines.job import Silence
 from pipelines.recipes.retraining import retrain_debug_cpu
 from pipelines.retrain import Retrained, RetrainError, RetrainRequest, explain, retrain
 from pipelines.settings import Home, with_overrides
-from pipelines.train import TrainRequest, checkpoint_id
+from pipelines.train import TrainRequest
+from pipelines.train_begin import checkpoint_id
 from tests.curation.rows_for_catalog import plain, publication
 from tests.pipelines.clocks import set_clock
 

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,21 +20,23 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from curation.catalog.store import Catalog
 from curation.records import CheckpointRow, RunRow
 from model.generator_folder import load_generator
-from pipelines.export import config_of, export, replay
+from pipelines.export import export, replay
 from pipelines.job import Silence
 from pipelines.recipes.training import RECIPES, training_recipe
 from pipelines.settings import Home, with_overrides
-from pipelines.train import Trained, TrainRequest, checkpoint_at, checkpoint_id, train
+from pipelines.train import Trained, TrainRequest, train
+from pipelines.train_begin import checkpoint_at, checkpoint_id, config_of
 from pipelines.train_ranks import Failure, Machine, first_of, read_hostfile
 from tests.conftest import REPOSITORY
 from tests.training.tiny_dataset import TinyDataset
 from training.checkpoint import read_record
-from training.errors import CheckpointError, RankError, TrainingError
+from training.errors import CheckpointError, DivergedError, RankError, TrainingError
 
 SMALL = [
     "network.size.num_layers=1", "network.size.num_attention_heads=2", "network.size.ffn_dim=32",
     "network.size.attention_head_dim=16", "data.windows.sizes=[[48,32]]", "data.windows.lengths=9",
     "data.windows.cap=9", "validation.windows=2", "log.every=1", "checkpoint.every=2",
+    "checkpoint.keep_last=9",
 ]  # fmt: skip
 
 
@@ -72,6 +75,8 @@ def test_what_a_run_leaves(home: Home, trained: tuple[Trained, Listener]) -> Non
     assert made.generator == made.checkpoint / "generator"
     assert any("step 2/2: loss" in said and "tokens/s" in said for said in listener.said)
     assert any("never reaches optimiser.lr" in said for said in listener.said)
+    assert made.samples == home.runs / "small" / "samples" / "step-00000002.png"
+    assert f"video {made.samples}" in listener.said
     record = read_record(made.checkpoint)
     assert config_of(record.provenance) == request("steps=2").config
     with Catalog.open(home.catalog()) as catalog:
@@ -139,6 +144,63 @@ def test_a_run_that_diverges_stops_and_can_be_replayed(home: Home) -> None:
     with Catalog.open(home.catalog()) as catalog:
         runs = catalog.rows(RunRow, {"kind": "train", "status": "failed"})
     assert any("RankError" in run.summary for run in runs)
+    # Steps are counted over the stop: after two that were skipped, the next one is the third.
+    patient = request(*explosive, "optimiser.max_skipped=3", training="wild", ranks=1)
+    with pytest.raises(RankError, match="step 3: gradients were not finite in 3 steps in a row"):
+        train(patient, home, Silence())
+    with pytest.raises(
+        DivergedError, match="step 3: gradients were not finite in 3 steps in a row"
+    ):
+        train(patient, home, Silence())
+
+
+class Outage(Listener):
+    """Locks the catalog's database from the first checkpoint on, until that was noticed."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__()
+        self.home = home
+        self.rows: dict[str, list[int]] = {}
+        self._other = sqlite3.connect(home.root / "catalog.db", isolation_level=None)
+
+    def say(self, message: str) -> None:
+        super().say(message)
+        if message.endswith("step-00000002"):
+            self._other.execute("BEGIN EXCLUSIVE")
+        elif message.startswith("warning: no row yet"):
+            self._other.execute("ROLLBACK")
+        elif message.startswith("checkpoint "):
+            with Catalog.open(self.home.catalog()) as catalog:
+                rows = catalog.rows(CheckpointRow, {"training": "unlucky"})
+            self.rows[message[-8:]] = sorted(row.step for row in rows)
+
+
+def test_an_outage_of_the_catalog_and_a_damaged_checkpoint(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{home.root / 'catalog.db'}?timeout=0.1"
+    monkeypatch.setenv("TEMPO_CATALOG_URI", uri)
+    outage = Outage(home)
+    asked = request("steps=6", training="unlucky", ranks=1)
+    made = train(asked, home, outage)
+    (noticed,) = (said for said in outage.said if said.startswith("warning: no row yet"))
+    assert "database is locked" in noticed
+    # The next checkpoint, seen when the one after it was told of, brought both rows.
+    assert outage.rows == {"00000004": [], "00000006": [2, 4]}
+    assert made.steps == 6
+
+    written = read_record(made.checkpoint).files
+    (name,) = written
+    with (made.checkpoint / name).open("r+b") as file:
+        file.truncate(999)
+    listener = Listener()
+    again = train(asked, home, listener)
+    assert again.began_at == 4
+    assert any("step 6 is damaged" in said for said in listener.said)
+    assert read_record(made.checkpoint).files == written
+    with Catalog.open(home.catalog()) as catalog:
+        rows = catalog.rows(CheckpointRow, {"training": "unlucky"})
+    assert sorted(row.step for row in rows) == [2, 4, 6]
 
 
 def samples_of(batches: list[dict[str, Any]]) -> list[tuple[str, float]]:

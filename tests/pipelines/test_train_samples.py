@@ -1,5 +1,6 @@
 """A video by a network in training: from a held-out film's first frame, beside what followed."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -9,62 +10,93 @@ from PIL import Image
 
 from curation.video.packed import PackedVideo
 from model import presets
+from model.dct import DctCodec
 from model.dit import MultiMaskDiT
-from model.generator_folder import CodecSpec, GeneratorSpec, TextSpec, save_generator
-from pipelines.job import Silence
-from pipelines.train_samples import SampleRequest, sample_held_out
-from tests.training.tiny_dataset import TinyDataset, make
+from model.generation import TreeGenerator
+from model.text import ByteEncoder
+from pipelines.train_samples import HeldOutVideo, sheet_of, tree_for
+from tests.training.tiny_dataset import TinyDataset
+from training.errors import TrainingDataError
 from training.windows import WindowConfig
 
-FRAMES = 33
-WINDOWS = WindowConfig(sizes=((96, 64),), lengths=(9,), min_seconds=0.0, max_crop=0.6)
+WINDOWS = WindowConfig(sizes=((96, 64),), lengths=(9, 13, 153), min_seconds=0.0, max_crop=0.6)
 
 
 @pytest.fixture(scope="module")
-def version(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
-    return make(tmp_path_factory.mktemp("version"))
-
-
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def generator() -> TreeGenerator:
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("generator")
     size = presets.tiny()
-    spec = GeneratorSpec(CodecSpec("dct"), TextSpec("bytes", length=8, width=size.text_dim))
-    save_generator(folder, MultiMaskDiT.of(size), spec)
-    return folder
-
-
-def request(version: TinyDataset, generator: Path, out: Path, frames: int) -> SampleRequest:
-    return SampleRequest(
-        generator, version.manifest, WINDOWS, out, frames, "f(6,12,24)m(1,2,4)", steps=(2, 2, 2)
-    )
+    text = ByteEncoder(width=size.text_dim, length=8)
+    return TreeGenerator(MultiMaskDiT.of(size).train(), DctCodec(), text)
 
 
 def test_a_sheet_shows_what_came_out_above_what_followed(
-    version: TinyDataset, generator: Path, tmp_path: Path
+    tiny: TinyDataset, generator: TreeGenerator, tmp_path: Path
 ) -> None:
-    out = tmp_path / "samples" / "step.mp4"
-    sheet = sample_held_out(request(version, generator, out, FRAMES), Silence())
-    assert sheet is not None and sheet.parent == out.parent
-    assert len(PackedVideo(out.read_bytes())) == FRAMES
+    video = HeldOutVideo.find(tiny.manifest, WINDOWS, tmp_path)
+    # Nothing held out lasts the 609 frames of a tree of windows of 153.
+    assert (frames := len(video.truth)) == 4 * 12 + 1
+    sheet = video(generator, 7, write=True)
+    assert sheet == sheet_of(tmp_path, 7) and generator.network.training
+    assert {path.suffix for path in sheet.parent.iterdir()} == {".png", ".mp4"}
+    assert len(list(sheet.parent.iterdir())) == 2
+    made = PackedVideo(sheet.with_suffix(".mp4").read_bytes())
+    assert len(made) == frames
     page = np.asarray(Image.open(sheet)).astype(int)
     # Four rows of six thumbnails of 96 x 64, twice, each under its title.
     assert page.shape == (2 * (18 + 4 * 64), 6 * 96, 3)
-    first = np.asarray(Image.open(out.with_suffix(".first.png"))).astype(int)
     real = page[18 + 256 + 18 :][:64, :96]
-    assert np.abs(real - first)[16:].mean() < 1  # the top has the time written on it
-    assert not list(out.parent.glob("*.truth.png"))
+    assert np.abs(real - video.truth[0])[16:].mean() < 1  # the top has the time written on it
 
 
-def test_without_a_film_long_enough_there_is_no_sheet(
-    version: TinyDataset, generator: Path, tmp_path: Path
+def test_ranks_that_do_not_write_make_it_too_and_leave_nothing(
+    tiny: TinyDataset, generator: TreeGenerator, tmp_path: Path
 ) -> None:
-    asked = request(version, generator, tmp_path / "step.mp4", 1009)
-    assert sample_held_out(asked, Silence()) is None
-    assert not list(tmp_path.iterdir())
+    """Sharded weights need all ranks; that each runs the network equally often is what counts."""
+    video = HeldOutVideo.find(tiny.manifest, WINDOWS, tmp_path)
+    calls = []
+    counting = generator.network.register_forward_hook(lambda *_: calls.append(None))
+    try:
+        counts = []
+        for write in (False, True):
+            video(generator, 1, write=write)
+            counts.append(len(calls))
+            calls.clear()
+            if not write:
+                assert not list(tmp_path.iterdir())
+    finally:
+        counting.remove()
+    # 20 steps of one window, 15 of two and 10 of four, of which some go together.
+    assert counts[0] == counts[1] >= 20 + 15 + 10
 
 
-def test_a_video_of_one_frame_is_refused(version: TinyDataset, generator: Path) -> None:
-    with pytest.raises(ValueError, match="frames = 1"):
-        request(version, generator, Path("step.mp4"), 1)
+@pytest.mark.parametrize(
+    ("rates", "schedule", "frames"),
+    [
+        ((6, 12, 24), "f(6,12,24)m(1,2,4)", 65),
+        ((24,), "f(24)m(1)", 17),
+        ((12, 24, 12), "f(12,24)m(1,2)", 33),
+        ((6, 8, 12), "f(6,12)m(1,2)", 65),
+        ((1, 6, 12, 24), "f(1,6,12,24)m(1,6,12,24)", 385),
+    ],
+)
+def test_the_tree_has_the_rates_of_the_run(
+    rates: tuple[int, ...], schedule: str, frames: int
+) -> None:
+    windows = WindowConfig(rates=rates)
+    made, length = tree_for(windows, 17)
+    assert (str(made), length) == (schedule, frames)
+    assert Fraction(frames - 1, 24 // made.rates[0]) == 16, "each window has 17 frames"
+
+
+@pytest.mark.parametrize(
+    ("windows", "why"),
+    [
+        (WindowConfig(sizes=((96, 64),), lengths=(153,), max_crop=0.6), "has 609 frames"),
+        (WindowConfig(sizes=((96, 64),), lengths=(9,), max_crop=0.0), "the shape of 96x64"),
+        (WindowConfig(sizes=((88, 64),), token_side=8), "88x64, and videos have multiples of 16"),
+    ],
+)
+def test_why_there_is_no_video(tiny: TinyDataset, windows: WindowConfig, why: str) -> None:
+    with pytest.raises(TrainingDataError, match=why):
+        HeldOutVideo.find(tiny.manifest, windows, Path("run"))

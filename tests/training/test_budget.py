@@ -223,6 +223,24 @@ def test_ranks_that_share_samples_share_their_activations() -> None:
         budget(config(), Machine(ranks=3))
 
 
+def test_ranks_that_cannot_share_the_work_are_told_what_could() -> None:
+    """Each remedy that is named is one: with it the same machines are taken."""
+    a14b = training_recipe("train_stage1_a14b")
+    with pytest.raises(ValueError, match="ranks = 64") as refused:
+        budget(a14b, Machine(ranks=64))
+    message = str(refused.value)
+    assert message.endswith(
+        "use 32 ranks, or share each sample's tokens by engine.context_parallel=2, or make a "
+        "step's batch larger by data.batch.microbatches=64"
+    )
+    a14b.check_ranks(32)
+    for remedied in ("engine.context_parallel=2", "data.batch.microbatches=64"):
+        with_overrides(a14b, [remedied]).check_ranks(64)
+    shared = with_overrides(a14b, ["engine.context_parallel=8"])
+    with pytest.raises(ValueError, match="give 8 ranks at least"):
+        shared.check_ranks(3)
+
+
 def test_the_14b_model_in_numbers() -> None:
     """14 billion parameters do not fit 8 GPUs of 80 GB with 48 k tokens; the paper used more."""
     made = training_recipe("train_stage1_a14b")

@@ -1,0 +1,112 @@
+"""What a training run would need and would be shown, before anything is loaded or started.
+
+The dataset is found first: of a name that is mistyped nothing else is worth knowing. Arithmetic and
+the dataset's index are all it takes, so it costs seconds at any size; the trade-off is that no file
+of weights is opened, so whether first weights are of this network only the run itself tells.
+"""
+
+import dataclasses
+from typing import Any
+
+from curation.catalog.store import Catalog
+from pipelines.settings import Home
+from pipelines.train_begin import checkpoint_at
+from training.budget import Budget, Machine, budget, remedy
+from training.config import TrainConfig
+from training.data import TrainingData
+from training.errors import TrainingDataError
+from training.versions import PublishedVersion, published_version
+
+
+@dataclasses.dataclass(frozen=True)
+class DryRun:
+    """What a run would need and would be shown.
+
+    Attributes:
+        dataset: ``NAME@3``.
+        budget: what it would need.
+        remedy: changes by which it would fit, where it does not; None: none does, or none is due.
+        shown: what it would be shown; None where nothing in the dataset can be.
+        warnings: what may turn out badly.
+    """
+
+    dataset: str
+    budget: Budget
+    remedy: tuple[str, ...] | None
+    shown: "Shown | None"
+    warnings: list[str]
+
+    def lines(self) -> list[str]:
+        """In words, one fact a line."""
+        facts = {"dataset": self.dataset}
+        if self.shown is not None:
+            facts |= self.shown.facts()
+        return [f"{name:<24}{value:>22}" for name, value in facts.items()] + self.budget.lines()
+
+    def document(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        plain = {k: v for k, v in dataclasses.asdict(self).items() if k != "budget"}
+        return self.budget.document() | plain
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shown:
+    """What a run shows of a dataset.
+
+    Attributes:
+        samples: of the training side.
+        left_out: reason -> samples that are never shown.
+        epoch_steps: steps in which each sample is shown at each rate.
+        epochs: in the whole run.
+    """
+
+    samples: int
+    left_out: dict[str, int]
+    epoch_steps: float
+    epochs: float
+
+    def facts(self) -> dict[str, str]:
+        """In words."""
+        return {
+            "samples": f"{self.samples:,}",
+            **{f"  {why}": f"{count:,}" for why, count in self.left_out.items() if count},
+            "steps an epoch": f"{self.epoch_steps:,.4g}",
+            "epochs": f"{self.epochs:,.4g}",
+        }
+
+
+def dry_run(config: TrainConfig, dataset: str, home: Home, machine: Machine) -> DryRun:
+    """Work out what a run would need.
+
+    Raises:
+        CurationError: no such dataset, or the catalog is unreachable.
+        CheckpointError: no such checkpoint to begin from.
+        ValueError: so many ranks cannot share the work.
+    """
+    with Catalog.open(home.catalog()) as catalog:
+        version = published_version(catalog, dataset)
+    needed = budget(config, machine)
+    shown, warnings = None, [*config.warnings(), *_first_weights(config, home)]
+    try:
+        shown = _shown(config, version)
+    except TrainingDataError as error:
+        warnings.append(f"{version.reference} cannot be trained from as it is: {error}")
+    changes = None if needed.fits else remedy(config, machine)
+    return DryRun(version.reference, needed, changes, shown, warnings)
+
+
+def _shown(config: TrainConfig, version: PublishedVersion) -> Shown:
+    with TrainingData.open(version.manifest, config.data, sha256=version.sha256) as data:
+        epoch = data.plan.epoch_microbatches / config.data.batch.microbatches
+        return Shown(len(data.samples), data.plan.left_out, epoch, config.steps / epoch)
+
+
+def _first_weights(config: TrainConfig, home: Home) -> list[str]:
+    """Look whether a checkpoint to begin from is there."""
+    init = config.network.init
+    if init.kind != "checkpoint":
+        return []
+    if init.source is None:
+        return ["it begins from a checkpoint, and none is named yet: --from CHECKPOINT"]
+    checkpoint_at(home, init.source)
+    return []

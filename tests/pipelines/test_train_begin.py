@@ -1,0 +1,181 @@
+"""What a run goes on from: a sound checkpoint, of a config that is the same in today's words."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curation.records import canonical_json
+from pipelines.settings import Home
+from pipelines.train_begin import Beginning, config_of, init_in, job_of
+from tests.training.tiny_run import tiny_config
+from training.checkpoint import Provenance, Record, complete_steps, step_folder
+from training.config import TrainConfig
+from training.errors import (
+    CheckpointError,
+    DamagedCheckpointError,
+    DivergedError,
+    TrainingError,
+)
+from training.network import InitConfig
+from training.versions import PublishedVersion
+
+VERSION = PublishedVersion("tiny@1", "manifest.json", "0" * 64)
+
+
+def plain(config: TrainConfig) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(canonical_json(config))
+    return found
+
+
+def store(home: Home, step: int, config: dict[str, Any], *, skipped: int = 0) -> Path:
+    """A checkpoint of the run `it`, whose files hold no weights; nothing here reads any."""
+    folder = step_folder(home.checkpoints / "it", step)
+    folder.mkdir(parents=True)
+    files = {f"state-{part}.safetensors": f"{step} {part}".encode() * 999 for part in range(3)}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    origin = Provenance(
+        "it", "stage_1", "tiny", config, VERSION.reference, VERSION.sha256, None, 3, "old"
+    )
+    record = Record(origin, step, step, 1, None, hashes, skipped)
+    (folder / "record.json").write_text(json.dumps(record.document()))
+    return folder
+
+
+def begin(config: TrainConfig | None = None) -> Beginning:
+    return Beginning(config or tiny_config(), "it", VERSION, may_resume=True)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "reason"),
+    [
+        (cut_short, "state-1.safetensors", "state-1.safetensors are not what was written"),
+        (flip_a_bit, "state-2.safetensors", "state-2.safetensors are not what was written"),
+        (Path.unlink, "state-0.safetensors", "it lacks state-0.safetensors"),
+        (cut_short, "record.json", "record.json cannot be read"),
+    ],
+)
+def test_a_damaged_checkpoint_is_passed_over_loudly(
+    home: Home, damage: Any, name: str, reason: str
+) -> None:
+    folders = [store(home, step, plain(tiny_config())) for step in (2, 4, 6)]
+    damage(folders[2] / name)
+    said: list[str] = []
+    assert job_of(begin(), home, said.append).resume == 4
+    (warning,) = said
+    assert warning.startswith("warning: the checkpoint at step 6 is damaged")
+    assert reason in warning and "2 steps are done again" in warning
+    # It can neither be taken for the newest again, nor push a sound one out of those that are kept.
+    assert complete_steps(home.checkpoints / "it") == [2, 4]
+    aside = home.checkpoints / "it" / "damaged-step-00000006"
+    assert aside.is_dir() and str(aside) in warning
+    aside.rename(folders[2])  # nobody has mended it
+    assert job_of(begin(), home, said.append).resume == 4
+
+
+def test_where_nothing_sound_is_left_nothing_is_begun_anew(home: Home) -> None:
+    for step in (2, 4):
+        flip_a_bit(store(home, step, plain(tiny_config())) / "state-0.safetensors")
+    with pytest.raises(
+        CheckpointError, match=r"no sound checkpoint is left in .*\n  step 4: state"
+    ):
+        job_of(begin(), home, print)
+    assert complete_steps(home.checkpoints / "it") == [2, 4], "nothing was touched"
+
+
+def test_a_run_does_not_begin_from_damaged_weights(home: Home) -> None:
+    folder = store(home, 2, plain(tiny_config()))
+    flip_a_bit(folder / "state-0.safetensors")
+    config = tiny_config()
+    network = dataclasses.replace(config.network, init=InitConfig("checkpoint", "it"))
+    with pytest.raises(DamagedCheckpointError, match="name another one"):
+        init_in(home, dataclasses.replace(config, network=network))
+
+
+def fields(config: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The place of every field, at any depth."""
+    found = []
+    for name, value in config.items():
+        found.append((*above, name))
+        if isinstance(value, dict):
+            found += fields(value, (*above, name))
+    return found
+
+
+def without(config: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
+    """A config as it was recorded before it had a field."""
+    name, *below = place
+    if not below:
+        return {key: value for key, value in config.items() if key != name}
+    return config | {name: without(config[name], tuple(below))}
+
+
+def of_default(config: TrainConfig, place: tuple[str, ...]) -> bool:
+    """Whether a field stands at its default, as one does that was added since."""
+    owner: Any = config
+    for name in place[:-1]:
+        owner = getattr(owner, name)
+    (field,) = (field for field in dataclasses.fields(owner) if field.name == place[-1])
+    default = field.default
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    return bool(getattr(owner, place[-1]) == default)
+
+
+def test_a_field_that_was_added_since_is_at_its_default(home: Home) -> None:
+    """Each field in turn is the one that the record does not know yet."""
+    config = tiny_config()
+    added = [place for place in fields(plain(config)) if of_default(config, place)]
+    assert ("optimiser", "final_share") in added and len(added) > 20
+    for place in added:
+        origin = Provenance(
+            "it", "stage_1", "tiny", without(plain(config), place), "tiny@1", "0", None, 3, "old"
+        )
+        assert config_of(origin) == config, place
+    store(home, 2, without(plain(config), ("optimiser", "final_share")))
+    assert job_of(begin(), home, print).resume == 2
+
+
+def test_a_field_that_was_added_since_is_not_set_on_the_way(home: Home) -> None:
+    config = tiny_config()
+    store(home, 2, without(plain(config), ("optimiser", "final_share")))
+    optimiser = dataclasses.replace(config.optimiser, final_share=0.5)
+    with pytest.raises(TrainingError, match=r"other values of optimiser\.final_share: give it"):
+        job_of(begin(dataclasses.replace(config, optimiser=optimiser)), home, print)
+
+
+def test_a_field_that_there_is_none_of_any_more_is_not_dropped(home: Home) -> None:
+    config = plain(tiny_config())
+    store(home, 2, config | {"optimiser": config["optimiser"] | {"nesterov": True}})
+    with pytest.raises(CheckpointError, match=r"begun with optimiser\.nesterov = True.*\(old\)"):
+        job_of(begin(), home, print)
+
+
+def test_a_run_that_diverged_goes_on_only_when_it_is_told_to(home: Home) -> None:
+    config = tiny_config()
+    store(home, 12, plain(config), skipped=config.optimiser.max_skipped)
+    with pytest.raises(DivergedError, match="step 11: gradients were not finite in 10 steps"):
+        job_of(begin(), home, print)
+    optimiser = dataclasses.replace(config.optimiser, max_skipped=20)
+    patient = dataclasses.replace(config, optimiser=optimiser)
+    assert job_of(begin(patient), home, print).resume == 12
