@@ -1,7 +1,5 @@
 """One, two and four processes make the same video, to the bit."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -11,30 +9,12 @@ from model.presets import tiny
 from model.schedule import Schedule
 from model.tree import plan_tree
 from model.work import Execution, batches, rounds
-from tests.conftest import REPOSITORY
-
-WORLD = 4
+from tests.ranks import run_ranks
 
 
 def test_ranks_make_the_same_video(tmp_path: Path) -> None:
-    arguments = [str(WORLD), str(tmp_path / "store"), str(tmp_path / "videos.safetensors")]
-    crew = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.model.process_for_generation", str(rank), *arguments],
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(WORLD)
-    ]
-    try:
-        output = [process.communicate(timeout=900)[0] for process in crew]
-    finally:
-        for process in crew:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in crew] == [0] * WORLD, "\n".join(output)
+    process, store = "tests.model.process_for_generation", tmp_path / "store"
+    run_ranks(process, 4, store, tmp_path / "videos.safetensors")
     videos = load_file(tmp_path / "videos.safetensors")
     assert len(videos) == 6
     alone = videos["1 breadth"]

@@ -1,13 +1,11 @@
 """However the work is shared out, it is the same work: ZeRO stages, ranks, adapters, Ulysses."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.conftest import REPOSITORY
+from tests.ranks import run_ranks
 from tests.training.process_for_ranks import ALONE, ENGINES, HALF, STEPS
 from tests.training.tiny_dataset import TinyDataset
 from tests.training.tiny_run import lines
@@ -16,29 +14,12 @@ from training.checkpoint import StoredState, read_record, step_folder
 EXACT = [name for name in ENGINES if ENGINES[name].precision == "float32"]
 
 
-def start(rank: int, world: int, folder: Path, manifest: Path) -> subprocess.Popen[bytes]:
-    module = "tests.training.process_for_ranks"
-    words = [str(rank), str(world), str(folder), str(manifest)]
-    with (folder / f"log-{world}-{rank}").open("w") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *words], cwd=REPOSITORY, stdout=log, stderr=log
-        )
-
-
 @pytest.fixture(scope="module")
 def runs(tiny: TinyDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All runs: by one process, then by two."""
     folder: Path = tmp_path_factory.mktemp("ranks")
     for world in (1, 2):
-        ranks = [start(rank, world, folder, tiny.manifest) for rank in range(world)]
-        try:
-            ended = [rank.wait(timeout=900) for rank in ranks]
-        finally:
-            for rank in ranks:
-                rank.kill()
-                rank.wait()
-        said = "\n".join(path.read_text()[-3000:] for path in folder.glob(f"log-{world}-*"))
-        assert ended == [0] * world, said
+        run_ranks("tests.training.process_for_ranks", world, folder, tiny.manifest)
     return folder
 
 
