@@ -20,7 +20,7 @@ from flows.batches import TaskEngine
 from flows.events import dataset_published
 from flows.naming import name_of
 from flows.progress import FlowProgress
-from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass
+from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass, seconds_of
 from flows.running import begin
 from pipelines.commands.options import (
     EngineOption,
@@ -48,6 +48,7 @@ def curate_videos(
     workers: Annotated[int, Field(ge=1)] = 2,
     engine: str = "local",
     retry: bool = False,
+    hours: Annotated[float, Field(gt=0)] | None = None,
 ) -> str:
     """Curate films into the next version of a dataset.
 
@@ -63,12 +64,14 @@ def curate_videos(
         workers: Processes that work at the same time.
         engine: Where they work: local, or ray or ray://HOST:PORT for a cluster.
         retry: Also try films again whose quarantine is permanent.
+        hours: End it after so long; what is done stays, and the next run goes on. Default: no end.
 
     Returns:
         ``NAME@VERSION``.
     """
     begin()
-    summary = _curated(paths, dataset, recipe, set or [], home, engine, workers, retry)
+    curated = _curated.with_options(timeout_seconds=seconds_of(hours))
+    summary = curated(paths, dataset, recipe, set or [], home, engine, workers, retry)
     assert summary.dataset is not None
     show_curation(summary)
     return summary.dataset.reference

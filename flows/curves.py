@@ -1,6 +1,8 @@
-"""The curve of a training run, as an artifact: Markdown with the loss as a row of bars.
+"""The curve of a training run, as an artifact: Markdown, which Prefect's pages draw as a chart.
 
-Text and not a picture: Prefect's server keeps it, and no other server has to hand out a file.
+An image artifact is only the address of a picture, and nobody here hands out files to browsers. So
+the chart is words (Mermaid's xychart) that the server keeps and the page draws; the older pages of
+Prefect show them as words, beside a row of bars that needs no drawing.
 """
 
 import json
@@ -12,7 +14,7 @@ from prefect.artifacts import create_markdown_artifact
 from pipelines.train import Trained
 from training.journal import METRICS
 
-_POINTS = 24
+_POINTS, _ROWS = 60, 12
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -39,8 +41,6 @@ def read_losses(metrics: Path) -> list[tuple[int, float]]:
 
 def training_curve(trained: Trained, losses: list[tuple[int, float]]) -> str:
     """A run in Markdown: its figures, and its loss as bars over a table of means."""
-    parts = _even_parts(losses, _POINTS)
-    values = [statistics.fmean(loss for _, loss in part) for part in parts]
     place = f"`{METRICS}` and TensorBoard's files in `{trained.folder}`"
     validation = "" if trained.val_loss is None else f", validation loss {trained.val_loss:.4f}"
     lines = [
@@ -49,16 +49,34 @@ def training_curve(trained: Trained, losses: list[tuple[int, float]]) -> str:
         f"Step {trained.steps} on {trained.dataset}{validation}.",
         f"Checkpoint `{trained.checkpoint}`; {place}.",
         "",
-        f"Loss `{bars(values)}`",
-        "",
-        "| steps | mean loss |",
-        "|---:|---:|",
     ]
-    lines += [
-        f"| {part[0][0]}-{part[-1][0]} | {value:.4f} |"
-        for part, value in zip(parts, values, strict=True)
-    ]
+    if not losses:
+        return "\n".join([*lines, "No step had a loss that is a number."])
+    rows = _means(_even_parts(losses, _ROWS))
+    lines += [*_chart(_means(_even_parts(losses, _POINTS))), ""]
+    lines += [f"Loss `{bars([mean for *_, mean in rows])}`", ""]
+    lines += ["| steps | mean loss |", "|---:|---:|"]
+    lines += [f"| {first}-{last} | {mean:.4f} |" for first, last, mean in rows]
     return "\n".join(lines)
+
+
+def _chart(rows: list[tuple[int, int, float]]) -> list[str]:
+    """Lines of Markdown that Mermaid draws; its numbers know no exponents."""
+    means = [mean for *_, mean in rows]
+    room = (max(means) - min(means)) * 0.05 or max(abs(means[0]) * 0.05, 0.01)
+    return [
+        "```mermaid",
+        "xychart-beta",
+        f'    x-axis "step" {rows[0][0]} --> {max(rows[-1][1], rows[0][0] + 1)}',
+        f'    y-axis "mean loss" {min(means) - room:.5f} --> {max(means) + room:.5f}',
+        f"    line [{', '.join(f'{mean:.5f}' for mean in means)}]",
+        "```",
+    ]
+
+
+def _means(parts: list[list[tuple[int, float]]]) -> list[tuple[int, int, float]]:
+    """Of each part: its first step, its last, and its mean loss."""
+    return [(part[0][0], part[-1][0], statistics.fmean(loss for _, loss in part)) for part in parts]
 
 
 def bars(values: list[float]) -> str:

@@ -22,7 +22,7 @@ from flows.batches import TaskEngine
 from flows.events import evaluation_finished
 from flows.naming import name_of
 from flows.progress import FlowProgress
-from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass
+from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass, seconds_of
 from flows.running import begin
 from pipelines.commands.options import EvaluateSetOption, HomeOption, WorkersOption
 from pipelines.engine import LocalEngine
@@ -50,6 +50,7 @@ def evaluate_model(
     set: list[str] | None = None,  # noqa: A002 - named as the command's option is
     home: str | None = None,
     workers: Annotated[int, Field(ge=1)] = 2,
+    hours: Annotated[float, Field(gt=0)] | None = None,
 ) -> str:
     """Judge a checkpoint: each prompt by each schedule and seed, made, scored and averaged.
 
@@ -60,6 +61,7 @@ def evaluate_model(
         set: Fields of the recipe to override, such as frames=97
         home: Where everything is kept, on the worker; default $TEMPO_HOME or ./tempo-home.
         workers: Processes that work at the same time, each on a GPU of its own.
+        hours: End it after so long; what is made and judged stays. Default: no end.
 
     Returns:
         The evaluation's id.
@@ -68,7 +70,7 @@ def evaluate_model(
     where = home_at(Path(home) if home else None)
     config = with_overrides(evaluation_recipe(recipe), set or [])
     folder = Path(checkpoint) if Path(checkpoint).is_dir() else checkpoint_at(where, checkpoint)
-    done = evaluated(EvaluateRequest(config, folder, suite), where, workers)
+    done = evaluated(EvaluateRequest(config, folder, suite), where, workers, hours)
     if not done.complete:
         raise EvaluationError(
             f"{len(done.evaluation.failures)} videos or judgements failed, see {done.page}; run "
@@ -77,10 +79,11 @@ def evaluate_model(
     return done.evaluation.id
 
 
-def evaluated(request: EvaluateRequest, home: Home, workers: int) -> Evaluated:
+def evaluated(request: EvaluateRequest, home: Home, workers: int, hours: float | None) -> Evaluated:
     """An evaluation job as a task, with its artifact and its event. Only within a flow run."""
     named = _evaluate.with_options(
-        task_run_name=f"evaluate {request.checkpoint.parent.name}/{request.checkpoint.name}"
+        task_run_name=f"evaluate {request.checkpoint.parent.name}/{request.checkpoint.name}",
+        timeout_seconds=seconds_of(hours),
     )
     done = named(request, home, workers)
     create_table_artifact(

@@ -1,7 +1,8 @@
 """How far a job is, as a progress artifact of its flow run and in its log.
 
 A thread of its own tells the server, every few seconds and only what is new: a server that is slow
-or gone must not hold up a job, so what it misses is not told again.
+or gone must not hold up a job, so what it misses is not told again. How the job ended is told once
+more, and waited for a little.
 """
 
 import contextvars
@@ -21,6 +22,7 @@ from curation.errors import CurationError
 from pipelines.summary import Summary
 
 _SECONDS = 3.0
+_LAST_SECONDS = 10.0
 
 
 class FlowProgress:
@@ -35,6 +37,8 @@ class FlowProgress:
         self._log: logging.Logger | logging.LoggerAdapter[logging.Logger] = get_run_logger()
         self._stage = ""
         self._done = self._total = 0
+        self._end = ""
+        """How it ended; empty while it is under way."""
         self._over = threading.Event()
         context = contextvars.copy_context()  # the artifact belongs to this run
         self._teller = threading.Thread(target=context.run, args=(self._tell,), daemon=True)
@@ -49,8 +53,11 @@ class FlowProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        where = f"{self._stage}: {self._done} of {self._total}"
+        self._end = "finished" if error is None else f"ended by {type(error).__name__} in {where}"
         self._over.set()
         self._look()
+        self._teller.join(_LAST_SECONDS)
 
     def stage(self, name: str, total: int) -> None:
         """A stage begins."""
@@ -91,14 +98,20 @@ class FlowProgress:
             words = f"{self._stage}: {self._done} of {self._total}"
             if words == told or not self._stage:
                 continue
-            try:
-                artifact = self._told(artifact, words)
-            except (httpx.HTTPError, PrefectException) as error:
-                self._log.debug("progress could not be told: %s", error)
+            artifact = self._told_if_possible(artifact, words)
             told = words
+        self._told_if_possible(artifact, self._end)
+
+    def _told_if_possible(self, artifact: UUID | None, words: str) -> UUID | None:
+        try:
+            return self._told(artifact, words)
+        except (httpx.HTTPError, PrefectException) as error:
+            self._log.debug("progress could not be told: %s", error)
+            return artifact
 
     def _told(self, artifact: UUID | None, words: str) -> UUID:
         share = 100.0 * self._done / self._total if self._total else 0.0
+        share = 100.0 if self._end == "finished" else share
         if artifact is None:
             told = create_progress_artifact(share, description=words)
         else:

@@ -35,6 +35,7 @@ def retrain_model(
     set: list[str] | None = None,  # noqa: A002 - named as the command's option is
     home: str | None = None,
     workers: Annotated[int, Field(ge=1)] = 2,
+    hours: Annotated[float, Field(gt=0)] | None = None,
 ) -> str:
     """Train on a dataset's newest version if enough is new; promote the result if it is better.
 
@@ -47,6 +48,8 @@ def retrain_model(
         set: Fields of the recipe to override, such as min_new_hours=50
         home: Where everything is kept, on the worker; default $TEMPO_HOME or ./tempo-home.
         workers: Processes that make and judge videos at the same time.
+        hours: End the training, or an evaluation, after so long; the next run goes on. Default: no
+            end.
 
     Returns:
         What was decided, in words.
@@ -57,8 +60,8 @@ def retrain_model(
     done = retrain(
         RetrainRequest(config, model, dataset, suite, ranks),
         where,
-        functools.partial(trained, home=where),
-        functools.partial(evaluated, home=where, workers=workers),
+        functools.partial(trained, home=where, hours=hours),
+        functools.partial(evaluated, home=where, workers=workers, hours=hours),
         FlowProgress(),
     )
     create_markdown_artifact(

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.task_engine import TaskRunTimeoutError
 from prefect.tasks import Task, exponential_backoff
 from sqlalchemy.exc import DBAPIError
 
@@ -48,7 +49,18 @@ def error_can_pass(error: BaseException) -> bool:
     return False
 
 
+def seconds_of(hours: float | None) -> float | None:
+    """A job's limit of time as Prefect wants it. None: it takes as long as its items may.
+
+    What may hang has limits of its own, item by item. So a job has none unless it is asked for: a
+    library or a training may rightly take weeks, and what is cut short goes on with the next run.
+    """
+    return None if hours is None else hours * 3600
+
+
 def _passes(error: BaseException) -> bool:
+    if isinstance(error, TaskRunTimeoutError):
+        return False  # an OSError by descent; it would take as long again
     if isinstance(error, FilmError):
         return error.transient
     if isinstance(error, RankError):

@@ -17,7 +17,7 @@ from curation.records import CheckpointRow
 from flows.curves import show_training
 from flows.events import checkpoint_written
 from flows.progress import FlowProgress
-from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass
+from flows.retrying import JITTER, JOB_DELAYS, JOB_RETRIES, job_can_pass, seconds_of
 from flows.running import begin
 from pipelines.commands.options import HomeOption, TrainSetOption
 from pipelines.recipes.training import training_recipe
@@ -48,6 +48,7 @@ def train_model(
     ranks: Annotated[int, Field(ge=1)] | None = None,
     set: list[str] | None = None,  # noqa: A002 - named as the command's option is
     home: str | None = None,
+    hours: Annotated[float, Field(gt=0)] | None = None,
 ) -> str:
     """Train on a dataset version, or go on with a run that was begun.
 
@@ -59,6 +60,8 @@ def train_model(
         ranks: Processes, each with a GPU of its own; default one for each GPU of the worker.
         set: Fields of the recipe to override, such as optimiser.lr=2e-5
         home: Where everything is kept, on the worker; default $TEMPO_HOME or ./tempo-home.
+        hours: End it after so long; the next run goes on from the newest checkpoint. Default: no
+            end.
 
     Returns:
         The newest checkpoint's folder.
@@ -70,12 +73,15 @@ def train_model(
     config = with_overrides(training_recipe(recipe), given)
     where = standing_home(Path(home) if home else None)
     request = TrainRequest(config, dataset, name, ranks)
-    return str(trained(request, where).checkpoint)
+    return str(trained(request, where, hours).checkpoint)
 
 
-def trained(request: TrainRequest, home: Home) -> Trained:
+def trained(request: TrainRequest, home: Home, hours: float | None) -> Trained:
     """A training job as a task, with its artifact and its events. Only within a flow run."""
-    named = _train.with_options(task_run_name=f"train {request.config.recipe} on {request.dataset}")
+    named = _train.with_options(
+        task_run_name=f"train {request.config.recipe} on {request.dataset}",
+        timeout_seconds=seconds_of(hours),
+    )
     done = named(request, home)
     show_training(done)
     return done

@@ -67,9 +67,14 @@ def test_a_training_curve() -> None:
     )
     page = training_curve(trained, [(step, 2.0 - step / 100) for step in range(100)])
     assert "Step 100 on films@3, validation loss 0.7500." in page
-    assert "| 0-4 | 1.9800 |" in page
-    assert "| 95-99 | 1.0300 |" in page
-    assert "Loss ``" in training_curve(trained, [])
+    assert "| 0-8 | 1.9600 |" in page
+    assert "| 99-99 | 1.0100 |" in page
+    assert 'x-axis "step" 0 --> 99' in page
+    (line,) = [line for line in page.splitlines() if line.startswith("    line [")]
+    drawn = [float(mean) for mean in line.partition("[")[2].rstrip("]").split(", ")]
+    assert drawn == [pytest.approx(2.0 - (step + 0.5) / 100) for step in range(0, 100, 2)]
+    assert "e+" not in training_curve(trained, [(1, 3e7)])  # the drawer knows no exponents
+    assert "No step had a loss" in training_curve(trained, [])
 
 
 def test_a_decision() -> None:

@@ -4,6 +4,7 @@ import errno
 
 import httpx
 import pytest
+from prefect.task_engine import TaskRunTimeoutError
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from curation.errors import CatalogError, CurationError, EndpointAwayError, FilmError
@@ -46,6 +47,7 @@ def test_what_may_pass(error: Exception) -> None:
         OSError(errno.ENOSPC, "No space left on device"),
         caused_by(OSError(errno.ENOSPC, "No space left on device")),
         caused_by(IntegrityError("INSERT", {}, Exception("duplicate key"))),
+        TaskRunTimeoutError("the job's own limit of time"),
     ],
 )
 def test_what_never_will(error: Exception) -> None:
