@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 import typer
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run, task_run
 from pydantic import Field
 
 from curation.shards.manifest import MANIFEST
@@ -107,12 +106,11 @@ def _curated(
 
 
 def _tell(summary: Summary) -> None:
-    """Emit the event of a version that is new, or was when this run lost its first try."""
+    """Emit the event of the version, also where the run that published it was lost first."""
     dataset = summary.dataset
     assert dataset is not None
-    if dataset.fresh or task_run.run_count > 1 or flow_run.run_count > 1:
-        manifest = json.loads((Path(dataset.folder) / MANIFEST).read_bytes())
-        dataset_published(dataset, manifest["publish_id"])
+    manifest = json.loads((Path(dataset.folder) / MANIFEST).read_bytes())
+    dataset_published(dataset, manifest["publish_id"])
 
 
 def main(

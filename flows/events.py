@@ -1,12 +1,17 @@
 """The events that other automations may wait for, each with an id that depends on what happened.
 
-A run that is repeated emits the same event with the same id, and Prefect keeps it once.
+A run that is repeated emits the same event with the same id, and Prefect keeps it once. A run that
+was lost between a deed and its event leaves it to the next one, which asks whether it was told.
 """
 
 import uuid
 from collections.abc import Sequence
 
+import httpx
+from prefect.client.orchestration import get_client
 from prefect.events import emit_event
+from prefect.events.filters import EventFilter, EventIDFilter
+from prefect.exceptions import PrefectException
 
 from curation.records import CheckpointRow, EvaluationRow
 from pipelines.summary import DatasetSummary
@@ -19,7 +24,14 @@ _OURS = uuid.UUID("0d0b5c52-8f4e-4c5a-9a53-7d1b6f6a5a34")
 
 
 def dataset_published(dataset: DatasetSummary, publish_id: str) -> None:
-    """A version of a dataset is there."""
+    """A version of a dataset is there; says nothing where that was told already.
+
+    Prefect forgets events after some days (a week, unless its server is told otherwise): the next
+    run then tells it anew, and a retraining finds that nothing is to be done.
+    """
+    told = uuid.uuid5(_OURS, publish_id)
+    if not dataset.fresh and _is_known(told):
+        return
     name, _, version = dataset.reference.partition("@")
     emit_event(
         DATASET_PUBLISHED,
@@ -35,8 +47,17 @@ def dataset_published(dataset: DatasetSummary, publish_id: str) -> None:
             "samples": dataset.samples,
             "folder": dataset.folder,
         },
-        id=uuid.uuid5(_OURS, publish_id),
+        id=told,
     )
+
+
+def _is_known(told: uuid.UUID) -> bool:
+    """Whether the server has an event. Not when it cannot say: then better twice than never."""
+    try:
+        with get_client(sync_client=True) as client:
+            return bool(client.read_events(EventFilter(id=EventIDFilter(id=[told]))).events)
+    except (httpx.HTTPError, PrefectException):
+        return False
 
 
 def checkpoint_written(row: CheckpointRow) -> None:

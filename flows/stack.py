@@ -9,10 +9,8 @@ again, and what has ended is started.
 import contextlib
 import dataclasses
 import os
-import pwd
 import secrets
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +26,8 @@ import typer
 from sqlalchemy import URL, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from flows import postgres
+from flows.errors import StackError
 from flows.options import SILENCE_SECONDS, FilmsOption, RetrainOption, SilenceOption
 
 USER, PREFECT_DATABASE, CATALOG_DATABASE = "tempo", "prefect", "tempo"
@@ -61,10 +61,6 @@ CLIENT_ENVIRONMENT = {
 def server_command(host: str, port: int) -> list[str]:
     """The Prefect server, without the program that runs Prefect."""
     return ["server", "start", "--host", host, "--port", str(port)]
-
-
-class StackError(RuntimeError):
-    """A service cannot be started; the message says which, and what to do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -149,21 +145,11 @@ def start_postgres(stack: Stack) -> None:
     """PostgreSQL with the two databases."""
     if running(stack.folder, "postgres"):
         return
-    programs, user = _postgres_programs(), _postgres_user()
     if not (stack.postgres / "data").exists():
-        _make_cluster(stack, programs, user)
+        postgres.make_cluster(stack.postgres, USER, stack.password, stack.folder / "postgres.log")
     _refuse_if_taken(stack.postgres_port, "postgres")
-    _start(
-        stack,
-        "postgres",
-        [
-            *(str(programs / "postgres"), "-D", str(stack.postgres / "data")),
-            *("-p", str(stack.postgres_port), "-c", f"listen_addresses={_LOCAL}"),
-            *("-c", "unix_socket_directories="),
-        ],
-        {},
-        user,
-    )
+    command = postgres.server_command(stack.postgres, stack.postgres_port)
+    _start(stack, "postgres", command, {}, postgres.server_user())
     _wait(stack.folder, "postgres", lambda: _make_databases(stack))
 
 
@@ -288,61 +274,6 @@ def _refuse_if_taken(port: int, name: str) -> None:
             probe.bind((_LOCAL, port))
         except OSError as error:
             raise StackError(f"port {port} for {name} is taken ({error}); name another") from error
-
-
-def _postgres_programs() -> Path:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    initdb = shutil.which("initdb") or (str(found[-1]) if found else None)
-    if initdb is None:
-        raise StackError("there are no PostgreSQL server programs (initdb); install postgresql")
-    return Path(initdb).resolve().parent
-
-
-def _postgres_user() -> str | None:
-    """PostgreSQL refuses to run as root: then the user to run it as, else None for ourselves."""
-    if os.geteuid() != 0:
-        return None
-    users = {entry.pw_name for entry in pwd.getpwall()}
-    return next(name for name in ("postgres", "nobody") if name in users)
-
-
-def _make_cluster(stack: Stack, programs: Path, user: str | None) -> None:
-    """An empty cluster with one user, whose password is asked for by every connection."""
-    stack.postgres.mkdir(mode=0o700, exist_ok=True)
-    partial, words = stack.postgres / "data.partial", stack.postgres / "password"
-    if partial.exists():  # of a start that was interrupted
-        shutil.rmtree(partial)
-    words.write_text(stack.password, encoding="utf-8")
-    if user:
-        _refuse_if_closed(stack.postgres.parent, user)
-        for path in (stack.postgres, words):
-            shutil.chown(path, user)
-    log = stack.folder / "postgres.log"
-    with log.open("ab") as opened:
-        done = subprocess.run(  # noqa: S603 - PostgreSQL's own program
-            [
-                *(programs / "initdb", "--pgdata", partial),
-                *("--auth", "scram-sha-256", "--username", USER, "--pwfile", words),
-            ],
-            check=False,
-            user=user,
-            cwd=stack.postgres,
-            stdout=opened,
-            stderr=subprocess.STDOUT,
-        )
-    words.unlink()
-    if done.returncode:
-        raise StackError(f"PostgreSQL's files could not be made; see {log}")
-    partial.rename(stack.postgres / "data")
-
-
-def _refuse_if_closed(folder: Path, user: str) -> None:
-    for parent in (folder, *folder.parents):
-        if not parent.stat().st_mode & 0o001:
-            raise StackError(
-                f"PostgreSQL runs as {user!r}, who may not enter {parent}: name another folder, or "
-                "do this as a user other than root"
-            )
 
 
 def _make_databases(stack: Stack) -> bool:

@@ -365,7 +365,8 @@ def _connect(address: str | None, workers: int) -> None:
     except (ConnectionError, TimeoutError, exceptions.RayError) as error:
         raise ValueError(
             f"no Ray cluster answers at {address or os.environ.get('RAY_ADDRESS')} ({error}); "
-            "check the address, and that Ray's version there is that of here"
+            "check the address, that Ray's version there is that of here, and whether a token is "
+            "asked for there: RAY_AUTH_MODE=token sends the one in ~/.ray/auth_token"
         ) from error
 
 

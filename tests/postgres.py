@@ -1,8 +1,6 @@
 """A real PostgreSQL server for tests, from the machine's own programs."""
 
 import contextlib
-import os
-import pwd
 import shutil
 import signal
 import socket
@@ -16,63 +14,35 @@ import pytest
 from sqlalchemy import URL, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
+from flows import postgres
+from flows.errors import StackError
 from tests.servers import dying_with_us
 
-WORDS = "correct horse"
-
-
-def programs() -> Path:
-    """The folder of PostgreSQL's server programs; the tests skip where there is none."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    initdb = shutil.which("initdb") or (str(found[-1]) if found else None)
-    if initdb is None:
-        pytest.skip("no PostgreSQL server programs (initdb) on this machine")
-    return Path(initdb).resolve().parent
-
-
-def server_user() -> str | None:
-    """PostgreSQL refuses to run as root: then the user to run it as, else None for ourselves."""
-    if os.geteuid() != 0:
-        return None
-    users = {entry.pw_name for entry in pwd.getpwall()}
-    return next(name for name in ("postgres", "nobody") if name in users)
+USER, WORDS = "films", "correct horse"
 
 
 @contextlib.contextmanager
 def postgres_server() -> Iterator[int]:
     """A server on a free port of the loopback interface, with one user and one database."""
-    bin_folder, user = programs(), server_user()
     # Not pytest's folder: the server's user may not pass through its parents.
     folder = Path(tempfile.mkdtemp(prefix="tempo-postgres-", dir="/tmp"))
+    folder.chmod(0o711)
     try:
-        (folder / "password").write_text(WORDS)
-        if user:
-            for path in (folder, folder / "password"):
-                shutil.chown(path, user)
-        subprocess.run(
-            [
-                *(bin_folder / "initdb", "--pgdata", folder / "data", "--auth", "scram-sha-256"),
-                *("--username", "films", "--pwfile", folder / "password", "--no-sync"),
-            ],
-            user=user,
-            cwd=folder,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        try:
+            postgres.make_cluster(folder / "postgres", USER, WORDS, folder / "log", "--no-sync")
+        except StackError as error:
+            if "no PostgreSQL server programs" in str(error):
+                pytest.skip(str(error))
+            raise
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
-        with (folder / "log").open("w") as log:
+        command = postgres.server_command(folder / "postgres", port, "fsync=off")
+        with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                dying_with_us(
-                    [
-                        *(str(bin_folder / "postgres"), "-D", str(folder / "data")),
-                        *("-p", str(port), "-F", "-c", "listen_addresses=127.0.0.1"),
-                        *("-c", f"unix_socket_directories={folder}"),
-                    ]
-                ),
-                user=user,
-                cwd=folder,
+                dying_with_us(command),
+                user=postgres.server_user(),
+                cwd=folder / "postgres",
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -89,7 +59,7 @@ def postgres_server() -> Iterator[int]:
 def address(port: int, database: str = "postgres") -> URL:
     return URL.create(
         "postgresql+psycopg2",
-        username="films",
+        username=USER,
         password=WORDS,
         host="127.0.0.1",
         port=port,

@@ -186,6 +186,29 @@ def test_a_cancelled_run_leaves_no_process_and_the_next_goes_on(
     assert catalog_rows(Home(tmp_path)) == catalog_rows(undisturbed)
 
 
+def test_what_a_killed_run_has_published_is_told_by_the_next(
+    films: Path, services: Services, tmp_path: Path
+) -> None:
+    environment = services.environment | {"TEMPO_CATALOG_URI": sqlite_in(tmp_path)}
+
+    def run(*command: object) -> int:
+        words = [sys.executable, "-m", *map(str, command)]
+        return subprocess.run(words, cwd=REPOSITORY, env=environment).returncode
+
+    def told() -> list[dict[str, Any]]:
+        events = services.events("curation.dataset.published")
+        return [event for event in events if event["payload"]["dataset"] == "untold"]
+
+    dying = ("tests.flows.killed_before_telling", films, tmp_path, "untold")
+    assert run(*dying) == -signal.SIGKILL
+    assert published_files(Home(tmp_path), "untold")
+    assert not told()
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    assert run("flows.curate", films, "--home", tmp_path, "--dataset", "untold", *settings) == 0
+    (event,) = until(told, "the event of what was published")
+    assert event["payload"]["version"] == 1
+
+
 def test_server_and_database_are_killed_and_come_back(
     films: Path, services: Services, undisturbed: Home, tmp_path: Path
 ) -> None:
