@@ -9,7 +9,6 @@ import platform
 from pathlib import Path
 
 import filelock
-import torch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +36,8 @@ def claim_device(folder: Path, device: str) -> Claim:
     """
     if device != "cuda":
         return Claim(device)
+    import torch  # half a worker's start, and surrogates on a processor need none of it
+
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(torch.cuda.device_count()):
         # Its own name: where a scheduler shows each worker one GPU, each of them is number 0.

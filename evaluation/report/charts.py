@@ -3,6 +3,7 @@
 Entries have a colour and a number each, so that they can be told apart without colours.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ COLOURS = 10
 """Classes c0 … c9; more entries begin anew, and their numbers tell them apart."""
 _WIDTH, _HEIGHT = 360.0, 200.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 12.0, 26.0
+_LINE = 11.0
+"""Height of a number."""
 _TICK_ROOM = 6.0
 """A tick nearer to the right edge is not written: its text would be cut off."""
 
@@ -73,7 +76,8 @@ def drift(curves: Sequence[Curve], entries: Sequence[Entry], words: str, title: 
     across = _Axis.of(seconds, _LEFT, _WIDTH - _RIGHT, zero=True)
     up = _Axis.of(percents, _HEIGHT - _BOTTOM, _TOP, zero=False)
     lines = []
-    for curve in curves:
+    ends = _apart([up.at(curve.percents[-1]) for curve in curves])
+    for curve, end in zip(curves, ends, strict=True):
         places = [
             (across.at(second), up.at(percent))
             for second, percent in zip(curve.seconds, curve.percents, strict=True)
@@ -83,7 +87,6 @@ def drift(curves: Sequence[Curve], entries: Sequence[Entry], words: str, title: 
         dots = Markup("").join(
             Markup('<circle cx="{}" cy="{}" r="2.5"/>').format(_px(x), _px(y)) for x, y in places
         )
-        x, y = places[-1]
         lines.append(
             Markup(
                 '<g class="line c{colour}"><title>{label}</title><path d="M{path}"/>{dots}'
@@ -93,12 +96,26 @@ def drift(curves: Sequence[Curve], entries: Sequence[Entry], words: str, title: 
                 label=entry.label,
                 path=path,
                 dots=dots,
-                x=_px(min(x + 8, _WIDTH - 4)),
-                y=_px(y + 4),
+                x=_px(min(places[-1][0] + 8, _WIDTH - 4)),
+                y=_px(end + 4),
                 number=entry.number + 1,
             )
         )
     return _chart(words, title, across, up, lines, "seconds")
+
+
+def _apart(places: Sequence[float]) -> list[float]:
+    """The places moved so far that the numbers there do not lie upon each other, in their order."""
+    order = sorted(range(len(places)), key=lambda at: places[at])
+    moved = list(places)
+    for above, below in itertools.pairwise(order):
+        moved[below] = max(moved[below], moved[above] + _LINE)
+    # What was pushed over the floor pushes back.
+    lowest = _HEIGHT - _BOTTOM
+    for at in reversed(order):
+        moved[at] = min(moved[at], lowest)
+        lowest = moved[at] - _LINE
+    return moved
 
 
 class _Axis:
@@ -112,7 +129,9 @@ class _Axis:
         low, high = min(values), max(values)
         low = min(low, 0.0) if zero else low
         room = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
-        return cls(low if zero else low - room, high + room, start, end)
+        # What is never below zero has no axis there.
+        least = max(low - room, 0.0) if low >= 0.0 else low - room
+        return cls(low if zero else least, high + room, start, end)
 
     def at(self, value: float) -> float:
         share = (value - self._low) / (self._high - self._low)

@@ -359,10 +359,18 @@ def test_a_dry_run_makes_nothing(
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
-def test_recipes_are_named_as_they_are_and_plan(recipe: str) -> None:
+def test_recipes_are_named_as_they_are_and_plan(
+    recipe: str, tmp_path: Path, checkpoints: tuple[Path, Path], suite: Path
+) -> None:
+    """Every schedule, length, number of steps and continuation, in small pictures on a laptop."""
     config = RECIPES[recipe]()
     assert config.recipe == recipe
-    assert len(config.variants) >= 1
+    small = dataclasses.replace(config, metrics=CONFIG.metrics, sampler=CONFIG.sampler)
+    home = Home(tmp_path)
+    prepared = prepare(EvaluateRequest(small, checkpoints[0], str(suite)), home)
+    asked = len(config.variants) * len(config.seeds) * 2
+    assert len({cell.key for cell in prepared.cells}) == len(prepared.missing(home)) == asked
+    assert min(prepared.petaflops) > 0
 
 
 @pytest.mark.parametrize(

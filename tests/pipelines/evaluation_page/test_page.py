@@ -1,5 +1,6 @@
 """The evaluation report in a real browser: videos that play as one, and what must not be run."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,7 +246,14 @@ def test_large_videos_are_linked_and_play_from_their_home(
 ) -> None:
     monkeypatch.setattr(report_eval, "EMBEDDED_BYTES", 1000)
     home, found, _ = made
-    other = evaluation(PROMPTS, found.videos, name="made-up-1")
+    wide = [
+        dataclasses.replace(
+            one,
+            metrics=one.metrics | {f"proxy_more_{n}": one.metrics[METRICS[0]] for n in range(4)},
+        )
+        for one in found.videos
+    ]
+    other = evaluation(PROMPTS, wide, name="made-up-1")
     written = write_page(home, other, found, {})
     assert not written.embedded
     assert written.bytes < 200_000
