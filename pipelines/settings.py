@@ -214,8 +214,9 @@ def _parsed(value: str, kind: Any, path: str) -> Any:  # noqa: ANN401 - a field 
     adapter = pydantic.TypeAdapter(kind)
     try:
         if typing.get_origin(kind) is tuple:
-            items = json.loads(value) if value.startswith("[") else value.split(",")
-            return adapter.validate_python(tuple(item for item in items if item != ""))
+            if value.startswith("["):
+                return adapter.validate_python(tuple(json.loads(value)))
+            return adapter.validate_python(tuple(item for item in value.split(",") if item))
         if typing.get_origin(kind) is typing.Literal:
             # pydantic compares strings with the members, so the number 3 would never be named.
             return adapter.validate_python({str(m): m for m in typing.get_args(kind)}.get(value))

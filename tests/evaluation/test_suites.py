@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 from PIL import Image
 
 from evaluation.suites import COLUMNS, read_suite, write_suite
+from tests.conftest import REPOSITORY
 
 GOOD = {"id": "ball", "prompt": "a red ball, rolling", "licence": "CC0-1.0", "image": "ball.png"}
 
@@ -114,3 +116,16 @@ def test_files_that_are_no_manifest(folder: Path) -> None:
     (folder / "latin.csv").write_bytes(b"id,prompt,licence\na,caf\xe9,l\n")
     with pytest.raises(ValueError, match="cannot be read"):
         read_suite(folder / "latin.csv")
+
+
+def test_the_examples_of_the_documentation(folder: Path) -> None:
+    text = (REPOSITORY / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"```\n(id,prompt,.*?)```", text, re.DOTALL)
+    (line,) = re.findall(r'^\{"id": "crowd".*\}$', text, re.MULTILINE)
+    Image.new("RGB", (40, 30)).save(folder / "lighthouse.jpg")
+    (folder / "prompts.csv").write_text(table)
+    (folder / "prompts.jsonl").write_text(line)
+    lighthouse, crowd = read_suite(folder / "prompts.csv").prompts
+    assert lighthouse.text == "A lighthouse at dusk, waves below"
+    assert lighthouse.image == folder / "lighthouse.jpg"
+    assert read_suite(folder / "prompts.jsonl").prompts == (crowd,)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from curation.records import canonical_json
 from pipelines.curate import CurateConfig
 from pipelines.recipes.curation import RECIPES, curate_offline
+from pipelines.recipes.evaluation import evaluate_steps
 from pipelines.recipes.training import training_recipe
 from pipelines.settings import home_at, typed_config, with_overrides
 
@@ -50,6 +51,13 @@ def test_two_settings_that_are_valid_only_together(order: int) -> None:
         curate_offline(), ["select.motion.min=2", "select.motion.max=3"][::order]
     )
     assert (above.select.motion.min, above.select.motion.max) == (2, 3)
+
+
+def test_a_list_keeps_its_empty_words_and_a_row_of_words_has_none() -> None:
+    """ "" stands for a schedule's own steps: the row that others are compared with."""
+    listed = with_overrides(evaluate_steps(), ['steps=["","8,4,4"]'])
+    assert listed.steps == ("", "8,4,4")
+    assert with_overrides(evaluate_steps(), ["seeds=1,2,"]).seeds == (1, 2)
 
 
 def test_of_two_values_for_one_setting_the_last_counts() -> None:
