@@ -71,4 +71,4 @@ def _shards_described(dataset: DatasetSummary) -> str:
 
 
 def _row(name: str, part: Yield) -> dict[str, Any]:
-    return {"clips": name, "number": part.clips, "hours": round(part.hours, 4)}
+    return {"step": name, "clips": part.clips, "hours": round(part.hours, 4)}

@@ -1,8 +1,8 @@
 """The curve of a training run, as an artifact: Markdown, which Prefect's pages draw as a chart.
 
-An image artifact is only the address of a picture, and nobody here hands out files to browsers. So
-the chart is words (Mermaid's xychart) that the server keeps and the page draws; the older pages of
-Prefect show them as words, beside a row of bars that needs no drawing.
+An image artifact is an address, and a picture that is its own address stands below itself as pages
+of letters. So the chart is words (Mermaid's xychart) that the server keeps and the page draws; the
+older pages of Prefect show them as words, beside a row of bars that needs no drawing.
 """
 
 import json
@@ -16,6 +16,8 @@ from training.journal import METRICS
 
 _POINTS, _ROWS = 60, 12
 _BARS = "▁▂▃▄▅▆▇█"
+# The page's own colour of a line is hardly to be seen in either of its themes.
+_COLOUR = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#2f6fde"}}}}%%'
 
 
 def show_training(trained: Trained) -> None:
@@ -66,6 +68,7 @@ def _chart(rows: list[tuple[int, int, float]]) -> list[str]:
     room = (max(means) - min(means)) * 0.05 or max(abs(means[0]) * 0.05, 0.01)
     return [
         "```mermaid",
+        _COLOUR,
         "xychart-beta",
         f'    x-axis "step" {rows[0][0]} --> {max(rows[-1][1], rows[0][0] + 1)}',
         f'    y-axis "mean loss" {min(means) - room:.5f} --> {max(means) + room:.5f}',

@@ -161,6 +161,8 @@ def start_server(stack: Stack) -> bool:
     database = stack.address("postgresql+asyncpg", PREFECT_DATABASE)
     environment = SERVER_ENVIRONMENT | {
         "PREFECT_HOME": str(stack.folder / "prefect"),
+        # Else its pages look for it at port 4200, whatever port it has.
+        "PREFECT_UI_API_URL": stack.api,
         "PREFECT_API_DATABASE_CONNECTION_URL": database.render_as_string(hide_password=False),
     }
     command = [sys.executable, "-m", "prefect", *server_command(_LOCAL, stack.port)]

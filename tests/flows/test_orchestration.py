@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from sqlalchemy import NullPool, create_engine, text
@@ -96,6 +97,9 @@ def test_a_deployed_run_publishes_what_the_job_alone_does(
 ) -> None:
     home = services.stack.home
     serve_a_checkpoint_of_what_is_published(services.stack)
+    server = services.stack.api.removesuffix("/api")
+    pages = httpx.get(f"{server}/ui-settings", timeout=60).json()
+    assert pages["api_url"] == services.stack.api  # where a browser looks for it
     command = [sys.executable, "-m", "prefect", "deployment", "run"]
     bare = subprocess.run([*command, "curate-videos"], env=services.environment, text=True,
                           capture_output=True)  # fmt: skip
@@ -113,9 +117,12 @@ def test_a_deployed_run_publishes_what_the_job_alone_does(
     run = Run(services, made["id"])
     names = {task["name"] for task in services.of_run("task_runs", run)}
     assert {"curate tiny", "scan 1-3 from first.mp4", "pack train-000000"} <= names
-    artifacts = {found["key"]: found for found in services.of_run("artifacts", run)}
+    made_there = services.of_run("artifacts", run)
+    artifacts = {found["key"] or found["type"]: found for found in made_there}
     assert {"curation-funnel", "curation-shards", "curation-report"} <= artifacts.keys()
-    assert '"clips": "kept", "number": 5' in artifacts["curation-funnel"]["data"]
+    assert '"step": "kept", "clips": 5' in artifacts["curation-funnel"]["data"]
+    progress = artifacts["progress"]
+    assert (progress["data"], progress["description"]) == (100.0, "finished")
     (event,) = services.events("curation.dataset.published")
     assert (event["payload"]["dataset"], event["payload"]["version"]) == ("tiny", 1)
 
@@ -149,6 +156,13 @@ def test_a_schedule_fires(services: Services) -> None:
     assert "no such file or folder" in run["state"]["message"]
     tasks = services.of_run("task_runs", Run(services, run["id"]))
     assert {task["run_count"] for task in tasks} == {1}
+
+
+@pytest.mark.parametrize("flow", ["curate-videos", "train-model", "evaluate-model", "retrain"])
+def test_nights_are_not_queued_behind_each_other(services: Services, flow: str) -> None:
+    nightly = services.get(f"deployments/name/{flow}/nightly")
+    assert nightly["global_concurrency_limit"]["limit"] == 1
+    assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
 
 def test_only_items_that_may_pass_are_tried_again(services: Services, tmp_path: Path) -> None:

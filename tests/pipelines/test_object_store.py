@@ -19,6 +19,7 @@ from pipelines.engine import LocalEngine, SerialEngine
 from pipelines.inputs import list_films
 from pipelines.job import Silence
 from pipelines.settings import Home
+from pipelines.steps.sides import earlier_sides
 from tests.object_store import SECRET, USER, object_store
 from tests.pipelines.tiny_library import config, render, request
 from training.samples import Samples
@@ -110,6 +111,10 @@ def test_a_curation_from_and_to_the_store_packs_what_a_local_one_packs(
     with Catalog.open(stored.catalog()) as catalog:
         assert {row.sample_id: row.mp4_sha256 for row in catalog.rows(SampleRow)} == expected
         version = published_version(catalog, "tiny")
+        # Another home that publishes into this catalog finds where each film stands.
+        elsewhere = earlier_sides(catalog, Home(tmp_path / "elsewhere"), "tiny", config().split)
+        assert elsewhere == earlier_sides(catalog, stored, "tiny", config().split)
+        assert len(elsewhere) == len(asked.films)
         assert {row.uri for row in catalog.rows(SourceRow)} == {film.uri for film in asked.films}
     assert version.manifest.startswith("s3://tempo/datasets/tiny/")
     assert not (stored.root / "warehouse").exists()
