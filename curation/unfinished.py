@@ -37,8 +37,11 @@ def replacing(path: Path) -> Iterator[Path]:
 def discard_abandoned(path: Path) -> None:
     """Remove what writers of a file left that were killed; what is being written stays."""
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        # Gone meanwhile, or locked by its writer.
-        with contextlib.suppress(FileNotFoundError, BlockingIOError), partial.open("rb+") as file:
+        # Gone meanwhile, locked by its writer, or another user's.
+        with (
+            contextlib.suppress(FileNotFoundError, BlockingIOError, PermissionError),
+            partial.open("rb+") as file,
+        ):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             partial.unlink()
 
