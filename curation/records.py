@@ -412,6 +412,37 @@ class CheckpointRow:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class SideShardsRow:
+    """Tensors that an encoder made of a dataset version ahead of training. Key: side_id."""
+
+    side_id: str
+    """Hash of the version's manifest, the encoder and all that decides what is in them."""
+    kind: str
+    """'text' (embeddings of captions) or 'latents'."""
+    dataset: str
+    version: int
+    manifest_sha256: str
+    """Of the dataset version."""
+    fingerprint: str
+    """Of the encoder."""
+    settings: str
+    """JSON object: all else that decides what is in them."""
+    uri: str
+    """Their ``side.json``."""
+    sha256: str
+    """Of that file."""
+    shards: int
+    members: int
+    bytes: int
+    damaged: int
+    """Samples of which nothing could be made."""
+    recipe: str
+    code_version: str
+    run_id: str
+    recorded_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class EvaluationRow:
     """How a checkpoint's videos under one schedule were judged. Key: (evaluation_id, schedule)."""
 

@@ -13,6 +13,7 @@ from pipelines.commands import (
     evaluate,
     generate,
     plan,
+    precompute,
     report,
     retrain,
     study,
@@ -38,6 +39,7 @@ app.command("estimate")(estimate.estimate_command)
 app.command("preview")(curation.preview_command)
 app.command("report")(report.report_command)
 app.command("verify")(verify.verify_command)
+app.command("precompute")(precompute.precompute_command)
 app.command("train")(train.train_command)
 app.command("export")(train.export_command)
 app.command("replay")(train.replay_command)

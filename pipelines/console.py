@@ -33,6 +33,9 @@ _UNITS = {
     "prepare": "videos",
     "videos": "videos",
     "judge": "videos",
+    "read": "samples",
+    "text": "shards",
+    "latents": "shards",
 }
 _SHOWN_GROUPS = 5
 

@@ -1,8 +1,8 @@
 """Takedown: purge what is stored of a film, and bar it from every future version.
 
-Published versions are immutable and may be in use, so they are listed and not rewritten. The order
-makes a kill harmless: first the film is barred, then its traces go, half-built versions and the
-reports that show it, then its words and scores.
+Published versions are immutable and may be in use, so they are listed and not rewritten, and with
+them what was precomputed of them. The order makes a kill harmless: first the film is barred, then
+its traces go, half-built versions and the reports that show it, then its words and scores.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from curation.catalog.datasets import datasets
 from curation.catalog.history import forget_history
 from curation.catalog.store import Catalog
 from curation.errors import CurationError
-from curation.records import SourceRow, TakedownRow, now
+from curation.records import DatasetRow, SideShardsRow, SourceRow, TakedownRow, now
 from curation.shards.manifest import MANIFEST
 from pipelines.engine import SerialEngine
 from pipelines.job import Silence, started
@@ -31,6 +31,8 @@ class Forgotten:
     captions: int
     versions: list[str]
     """``NAME@VERSION`` of every published version with a sample of the film."""
+    side_shards: list[str] = dataclasses.field(default_factory=list)
+    """Folders of what was precomputed of these versions."""
 
 
 def forget(home: Home, video_id: str, reason: str) -> Forgotten:
@@ -59,7 +61,21 @@ def forget(home: Home, video_id: str, reason: str) -> Forgotten:
         for table in ("captions", "scores", "sources"):
             forget_history(catalog, table)
         versions = [f"{row.name}@{row.version}" for row in published]
-        return Forgotten(video_id, files, captions, versions)
+        left = _purge_half_precomputed(home, catalog, published)
+        return Forgotten(video_id, files, captions, versions, left)
+
+
+def _purge_half_precomputed(home: Home, catalog: Catalog, versions: list[DatasetRow]) -> list[str]:
+    """Remove what killed runs had precomputed of versions; returns the folders of what is whole."""
+    whole = {(home.root / row.uri).parent for row in catalog.rows(SideShardsRow)}
+    left = []
+    for row in versions:
+        for folder in sorted(home.precomputed.glob(f"{row.name}/{row.version}/*")):
+            if folder in whole:
+                left.append(str(folder))
+            else:
+                shutil.rmtree(folder)
+    return left
 
 
 def _purge_traces(home: Home, video_id: str) -> int:

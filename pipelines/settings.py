@@ -47,6 +47,11 @@ class Home:
         return self.root / "reports"
 
     @property
+    def precomputed(self) -> Path:
+        """Tensors made of versions ahead of training: NAME/VERSION/KIND-ID."""
+        return self.root / "precomputed"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints of training runs: TRAINING/step-NNNNNNNN."""
         return self.root / "checkpoints"

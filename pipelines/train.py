@@ -23,6 +23,7 @@ from curation.catalog.store import Catalog
 from curation.errors import CatalogError
 from curation.records import now
 from pipelines.job import Progress, new_run_id
+from pipelines.precomputed import choose
 from pipelines.run_record import RunRecord, failure_recorded
 from pipelines.settings import Home
 from pipelines.train_begin import Beginning, job_of
@@ -87,6 +88,7 @@ class Trained:
         folder: config, metrics, curves and logs of ranks.
         samples: contact sheet of a video by it, where a film is held out to begin one from.
         warnings: what may turn out badly.
+        precomputed: kind -> whether this call used what `tempo precompute` makes, or why not.
     """
 
     training: str
@@ -101,6 +103,7 @@ class Trained:
     folder: Path
     samples: Path | None
     warnings: list[str]
+    precomputed: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -129,7 +132,7 @@ def train(request: TrainRequest, home: Home, progress: Progress) -> Trained:
             for warning in job.config.warnings():
                 progress.say(f"warning: {warning}")
             with failure_recorded(record, home.catalog(), progress.say):
-                trained = _Run(job, rows, request, progress).finish(begun)
+                trained = _Run(job, version, rows, request, progress).finish(begun)
             try:
                 catalog.append("runs", [record.row("ok", trained.document())])
             except CatalogError as unrecorded:  # all that was asked for is there
@@ -148,10 +151,12 @@ class _Run:
     """A run under way, and what it has told so far."""
 
     job: RunJob
+    version: PublishedVersion
     rows: CheckpointRows
     request: TrainRequest
     progress: Progress
     loss: float | None = None
+    precomputed: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def finish(self, begun: dt.datetime) -> Trained:
         """Run what is left to do."""
@@ -160,7 +165,7 @@ class _Run:
         if (job.resume or 0) < job.config.steps:
             machines = _machines(self.request)
             job.config.check_ranks(sum(machine.ranks for machine in machines))
-            run_ranks(job, machines, self.request.port, self._hear)
+            run_ranks(self._with_precomputed(), machines, self.request.port, self._hear)
         else:
             self.progress.say(f"{job.provenance.training} is at step {job.resume} already")
         self.rows.register()
@@ -181,7 +186,16 @@ class _Run:
             folder=job.folder,
             samples=sheet if (sheet := sheet_of(job.folder, step)).is_file() else None,
             warnings=job.config.warnings(),
+            precomputed=self.precomputed,
         )
+
+    def _with_precomputed(self) -> RunJob:
+        """The job with the sets that it uses; says which."""
+        choice = choose(self.rows.catalog, self.rows.home, self.version, self.job.config)
+        self.precomputed = choice.said
+        for line in choice.lines:
+            self.progress.say(line)
+        return dataclasses.replace(self.job, precomputed=choice.precomputed)
 
     def _hear(self, kind: str, event: dict[str, Any]) -> None:
         match kind:

@@ -39,6 +39,9 @@ class Batch:
         mask_kinds: of each window.
         sample_ids: of each window.
         damaged: sample_id -> reason, of samples that were replaced.
+        latents: z_0 `[B,C,T,h,w]` float32, where they were precomputed; else None.
+        conditions: of each window its condition latents `[C,T,h,w]`, where they were. A window with
+            z_0 whose mask needs no picture has none: its pixels are zero.
     """
 
     step: int
@@ -57,13 +60,17 @@ class Batch:
     mask_kinds: tuple[MaskKind, ...]
     sample_ids: tuple[str, ...]
     damaged: dict[str, str]
+    latents: Tensor | None = None
+    conditions: tuple[Tensor | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sample_ids)
 
-    def frames(self, dtype: torch.dtype = torch.float32, *, rows: slice = slice(None)) -> Tensor:
+    def frames(
+        self, dtype: torch.dtype = torch.float32, *, rows: slice | list[int] = slice(None)
+    ) -> Tensor:
         """The videos as the codec takes them: `[B,3,F,H,W]` in [-1,1], on the pixels' device."""
-        return (self.pixels[rows].to(dtype) / 127.5 - 1.0).movedim(-1, 1).contiguous()
+        return as_video(self.pixels[rows], dtype)
 
     def to(self, device: torch.device | str) -> Self:
         """What the network is fed on another device; pinned pictures are copied without waiting."""
@@ -73,7 +80,14 @@ class Batch:
             frame_mask=self.frame_mask.to(device),
             positions=self.positions.to(device),
             times=self.times.to(device),
+            latents=None if self.latents is None else self.latents.to(device),
+            conditions=tuple(c if c is None else c.to(device) for c in self.conditions),
         )
+
+
+def as_video(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """8-bit pictures `[B,F,H,W,3]` as the codec takes them: `[B,3,F,H,W]` in [-1,1]."""
+    return (pixels.to(dtype) / 127.5 - 1.0).movedim(-1, 1).contiguous()
 
 
 def collate(
@@ -97,7 +111,16 @@ def collate(
         mask_kinds=tuple(example.mask.kind for example in examples),
         sample_ids=tuple(example.sample_id for example in examples),
         damaged={sample: why for example in examples for sample, why in example.damaged.items()},
+        latents=_stacked([example.latents for example in examples]),
+        conditions=tuple(example.condition for example in examples),
     )
+
+
+def _stacked(latents: list[Tensor | None]) -> Tensor | None:
+    """Of all windows or of none: a run uses precomputed latents or does not."""
+    found = [one for one in latents if one is not None]
+    assert len(found) in (0, len(latents))
+    return torch.stack(found) if found else None
 
 
 def noise_like(latents: Tensor, seeds: Tensor) -> Tensor:

@@ -14,12 +14,13 @@ from training.ema import EmaConfig
 from training.engine import EngineConfig
 from training.journal import LogConfig
 from training.network import NetworkConfig
-from training.objective import ObjectiveConfig
+from training.objective import PARENT_STRIDE, ObjectiveConfig
 from training.optimiser import OptimiserConfig
+from training.precomputed import PrecomputedConfig
 from training.validation import ValidationConfig
+from training.windows import LATENT_SIDE
 
 _PAPER_LR_LIMIT = 1e-4
-_LATENT_SIDE = 8
 STAGES = ("stage_1", "stage_2")
 
 
@@ -39,6 +40,7 @@ class TrainConfig:
         optimiser: AdamW.
         ema: the average of the weights.
         engine: precision and sharding.
+        precomputed: which of what `tempo precompute` makes is used.
         validation: on held-out films.
         checkpoint: when, and which are kept.
         log: what is written down.
@@ -55,6 +57,7 @@ class TrainConfig:
     optimiser: OptimiserConfig = dataclasses.field(default_factory=OptimiserConfig)
     ema: EmaConfig = dataclasses.field(default_factory=EmaConfig)
     engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
+    precomputed: PrecomputedConfig = dataclasses.field(default_factory=PrecomputedConfig)
     validation: ValidationConfig = dataclasses.field(default_factory=ValidationConfig)
     checkpoint: CheckpointConfig = dataclasses.field(default_factory=CheckpointConfig)
     log: LogConfig = dataclasses.field(default_factory=LogConfig)
@@ -71,13 +74,14 @@ class TrainConfig:
                 f"{size.text_dim}; make them equal"
             )
         rows, columns = size.patch_size[1:]
-        if rows != columns or self.data.windows.token_side != _LATENT_SIDE * rows:
+        if rows != columns or self.data.windows.token_side != LATENT_SIDE * rows:
             raise ValueError(
                 f"data.windows.token_side = {self.data.windows.token_side}: a token is "
-                f"{_LATENT_SIDE} pixels times network.size.patch_size = {size.patch_size}; give "
-                f"{_LATENT_SIDE * rows} and a square patch"
+                f"{LATENT_SIDE} pixels times network.size.patch_size = {size.patch_size}; give "
+                f"{LATENT_SIDE * rows} and a square patch"
             )
         self._check_combinations()
+        self._check_precomputed()
 
     def _check_combinations(self) -> None:
         engine, network = self.engine, self.network
@@ -90,6 +94,20 @@ class TrainConfig:
             raise ValueError(
                 "network.lora with engine.zero = 3: peft makes adapters of layers that are empty "
                 "until they are gathered; adapters are small, so use engine.zero = 2"
+            )
+
+    def _check_precomputed(self) -> None:
+        if self.precomputed.latents == "require" and self.data.windows.starts is None:
+            raise ValueError(
+                "precomputed.latents = require with data.windows.starts = none: windows that begin "
+                "anywhere cannot be precomputed; set data.windows.starts, e.g. to 4"
+            )
+        anchors = set(self.precomputed.conditions) & PARENT_STRIDE.keys()
+        if anchors and self.objective.anchor_round_trip > 0:
+            raise ValueError(
+                f"precomputed.conditions = {','.join(self.precomputed.conditions)} with "
+                f"objective.anchor_round_trip = {self.objective.anchor_round_trip}: which anchors "
+                f"make the round trip is drawn anew; leave out {', '.join(sorted(anchors))}"
             )
 
     @property

@@ -14,6 +14,7 @@ from training.loader import Loader, LoaderConfig
 from training.masks import MaskConfig, MaskMixture
 from training.plan import BatchConfig, BatchPlan
 from training.samples import Samples
+from training.stored_latents import StoredLatents
 from training.windows import WindowConfig, visits_of
 
 _MAX_SEED = 1 << 63
@@ -73,9 +74,12 @@ class TrainingData:
     Make it with `TrainingData.open`.
     """
 
-    def __init__(self, samples: Samples, config: DataConfig) -> None:
+    def __init__(
+        self, samples: Samples, config: DataConfig, latents: StoredLatents | None = None
+    ) -> None:
         self.samples = samples
         self.config = config
+        self._latents = latents
         visits = visits_of(samples.frame_counts, samples.widths, samples.heights, config.windows)
         self.plan = BatchPlan(visits, config.batch, config.windows.token_side, config.seed)
 
@@ -87,6 +91,7 @@ class TrainingData:
         *,
         split: str = "train",
         sha256: str | None = None,
+        latents: StoredLatents | None = None,
     ) -> Self:
         """Open one side of a version.
 
@@ -95,11 +100,12 @@ class TrainingData:
             config: how it is shown.
             split: 'train' or 'val'.
             sha256: what the catalog says the manifest hashes to, where there is a catalog.
+            latents: of all its windows, where they were precomputed; closed by who opened them.
 
         Raises:
             TrainingDataError: the version is not whole, or none of its samples fits the windows.
         """
-        return cls(Samples.open(manifest, split, sha256), config)
+        return cls(Samples.open(manifest, split, sha256), config, latents)
 
     def __enter__(self) -> Self:
         return self
@@ -115,7 +121,13 @@ class TrainingData:
         self, *, rank: int = 0, ranks: int = 1, start: int = 0, stop: int | None = None
     ) -> Loader:
         """A rank's micro-batches from a step on; see `Loader`."""
-        maker = ExampleMaker(self.samples, self.plan, self.config.examples)
+        maker = ExampleMaker(
+            self.samples,
+            self.plan,
+            self.config.examples,
+            starts=self.config.windows.starts,
+            latents=self._latents,
+        )
         return Loader(
             self.plan, maker, self.config.loader, rank=rank, ranks=ranks, start=start, stop=stop
         )

@@ -44,6 +44,10 @@ def too_many_damaged(damaged: Mapping[str, str], allowed: int) -> TrainingDataEr
     )
 
 
+class SideShardError(TrainingError):
+    """Precomputed tensors that are not there, not whole, or of something else."""
+
+
 class CheckpointError(TrainingError):
     """A checkpoint that is not there, not whole, or of something else."""
 

@@ -12,6 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from curation.captioning import tags
@@ -23,7 +24,14 @@ from training.errors import DamagedSampleError, TrainingDataError
 from training.masks import FrameMask, MaskConfig, draw_mask
 from training.plan import BatchPlan, MicroBatch
 from training.samples import Samples, Shot, StoredSample
-from training.windows import Visit, enlargement, frame_indices, stride_of, temporal_positions
+from training.stored_latents import StoredLatents, StoredWindow
+from training.windows import (
+    Visit,
+    enlargement,
+    frame_indices,
+    possible_starts,
+    temporal_positions,
+)
 
 U8 = npt.NDArray[np.uint8]
 
@@ -69,6 +77,8 @@ class Example:
         time: t of flow matching.
         noise_seed: of the noise z_1.
         damaged: sample_id -> reason, of samples that should have stood here and could not.
+        latents: z_0 `[C,T,h,w]`, where it was precomputed.
+        condition: condition latents, likewise.
     """
 
     sample_id: str
@@ -80,15 +90,35 @@ class Example:
     time: float
     noise_seed: int
     damaged: dict[str, str]
+    latents: Tensor | None = None
+    condition: Tensor | None = None
 
 
 class ExampleMaker:
-    """Makes examples. Threads share it."""
+    """Makes examples. Threads share it.
 
-    def __init__(self, samples: Samples, plan: BatchPlan, config: ExampleConfig) -> None:
+    Args:
+        samples: of a version.
+        plan: what stands where.
+        config: what is drawn.
+        starts: see `WindowConfig.starts`.
+        latents: of all windows that the plan can show, where they were precomputed.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        plan: BatchPlan,
+        config: ExampleConfig,
+        *,
+        starts: int | None = None,
+        latents: StoredLatents | None = None,
+    ) -> None:
         self._samples = samples
         self._plan = plan
         self._config = config
+        self._starts = starts
+        self._latents = latents
 
     def make(self, batch: MicroBatch, row: int, pixels: U8) -> Example:
         """Make the example of a row.
@@ -119,26 +149,58 @@ class ExampleMaker:
         self, visit: Visit, batch: MicroBatch, row: int, pixels: U8, damaged: dict[str, str]
     ) -> Example:
         config, seed, place = self._config, self._plan.seed, (batch.slot, row)
-        frames = batch.bucket.frames
-        stored = self._samples.read(visit.sample)
-        slack = stored.frame_count - 1 - (frames - 1) * stride_of(visit.rate)
-        start = Draws(seed, Purpose.WINDOW, *place).below(slack + 1)
-        indices = frame_indices(start, visit.rate, frames)
-        _decode(stored, indices, pixels)
-        shots = np.searchsorted([shot.end for shot in stored.shots], indices, side="right")
+        frames, rate = batch.bucket.frames, visit.rate
+        count = int(self._samples.frame_counts[visit.sample])
+        starts = possible_starts(count, rate, frames, self._starts)
+        start = starts[Draws(seed, Purpose.WINDOW, *place).below(len(starts))]
+        indices = frame_indices(start, rate, frames)
+        window = self._stored_window(visit, start)
+        if window is None:
+            stored = self._samples.read(visit.sample)
+            decode_window(stored, indices, pixels)
+            of_sample = stored.shots
+        else:
+            of_sample = self._samples.shots(visit.sample)
+        shots = np.searchsorted([shot.end for shot in of_sample], indices, side="right")
+        mask = draw_mask(config.masks, shots, Draws(seed, Purpose.MASK, *place))
+        condition = None
+        if window is not None:
+            condition = window.condition_of(mask)
+            self._decode_if_needed(visit, indices, pixels, mask, condition)
         offset = config.max_start * Draws(seed, Purpose.POSITION, *place).uniform()
         unspoken = Draws(seed, Purpose.TEXT, *place).uniform() < config.text_dropout
         return Example(
-            sample_id=stored.sample_id,
+            sample_id=self._samples.sample_id(visit.sample),
             start=start,
-            rate=visit.rate,
-            mask=draw_mask(config.masks, shots, Draws(seed, Purpose.MASK, *place)),
-            positions=temporal_positions(start, visit.rate, frames, offset),
-            caption="" if unspoken else caption_of(stored.shots, shots),
+            rate=rate,
+            mask=mask,
+            positions=temporal_positions(start, rate, frames, offset),
+            caption="" if unspoken else caption_of(of_sample, shots),
             time=_time(config.times, Draws(seed, Purpose.TIME, *place)),
             noise_seed=Draws(seed, Purpose.NOISE, *place).word() >> 1,
             damaged=damaged,
+            latents=None if window is None else window.latents,
+            condition=condition,
         )
+
+    def _stored_window(self, visit: Visit, start: int) -> StoredWindow | None:
+        if self._latents is None:
+            return None
+        return self._latents.window(self._samples.sample_id(visit.sample), visit.rate, start)
+
+    def _decode_if_needed(
+        self,
+        visit: Visit,
+        indices: npt.NDArray[np.int64],
+        pixels: U8,
+        mask: FrameMask,
+        condition: Tensor | None,
+    ) -> None:
+        """Of a window with z_0, pictures are needed only to encode what is given of it."""
+        if condition is None and mask.given.any():
+            decode_window(self._samples.read(visit.sample), indices, pixels)
+        else:
+            pixels.fill(0)
 
 
 def caption_of(shots: tuple[Shot, ...], shown: npt.NDArray[np.intp]) -> str:
@@ -156,8 +218,17 @@ def _time(times: TimeSampling, draws: Draws) -> float:
     return float(times.sample(1, generator))
 
 
-def _decode(stored: StoredSample, indices: npt.NDArray[np.int64], pixels: U8) -> None:
-    """Decode the frames of a window, each once, in order, and no others are converted."""
+def decode_window(stored: StoredSample, indices: npt.NDArray[np.int64], pixels: U8) -> None:
+    """Decode the frames of a window, each once, in order, and no others are converted.
+
+    Args:
+        stored: the sample.
+        indices: `[F]` its frames.
+        pixels: `[F, H, W, 3]`, filled.
+
+    Raises:
+        DamagedSampleError: the video does not decode.
+    """
     try:
         video = PackedVideo(stored.mp4)
         for first in range(0, len(indices), _AT_ONCE):

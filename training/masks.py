@@ -17,6 +17,8 @@ from training.draws import Draws
 
 Bool = npt.NDArray[np.bool_]
 MaskKind = Literal["random", "every2", "every4", "first", "first_last", "prefix", "none"]
+FIXED_KINDS: tuple[MaskKind, ...] = ("every2", "every4", "first", "first_last")
+"""Kinds that give the same frames of every window, at least one, unless a shot loses its own."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,6 +123,18 @@ def mask_of(kind: MaskKind, frames: int, config: MaskConfig, draws: Draws) -> Bo
         case "random":
             most = math.floor(config.max_random_share * frames)
             given[draws.subset(draws.below(most + 1), frames)] = True
+        case "prefix":
+            most = max(1, math.floor(config.max_prefix_share * frames))
+            given[: 1 + draws.below(most)] = True
+        case _:
+            return fixed_mask(kind, frames)
+    return given
+
+
+def fixed_mask(kind: MaskKind, frames: int) -> Bool:
+    """`[F]` the frames that a kind gives of which nothing is drawn."""
+    given = np.zeros(frames, np.bool_)
+    match kind:
         case "every2":
             given[::2] = True
         case "every4":
@@ -129,9 +143,6 @@ def mask_of(kind: MaskKind, frames: int, config: MaskConfig, draws: Draws) -> Bo
             given[0] = True
         case "first_last":
             given[[0, -1]] = True
-        case "prefix":
-            most = max(1, math.floor(config.max_prefix_share * frames))
-            given[: 1 + draws.below(most)] = True
-        case "none":
-            pass
+        case _:
+            assert kind == "none"
     return given

@@ -20,7 +20,7 @@ from training.batches import Batch, chosen, noise_like
 from training.draws import Purpose
 from training.masks import MaskKind
 
-_PARENT_STRIDE: dict[MaskKind, int] = {"every2": 2, "every4": 4}
+PARENT_STRIDE: dict[MaskKind, int] = {"every2": 2, "every4": 4}
 """Masks by which a level above conditions the one below, and how many frames lie between."""
 
 
@@ -145,6 +145,8 @@ class Objective:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.codec, self.text, self.config, self.dtype = codec, text, config, dtype
+        self._grey: dict[tuple[int, ...], Tensor] = {}
+        """Shape of a video -> latents of grey: the condition where nothing is given."""
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Inputs:
@@ -155,26 +157,66 @@ class Objective:
         """
         device = batch.pixels.device
         again = chosen(batch, self.config.anchor_round_trip, Purpose.ANCHORS).tolist()
-        clean, masks, conditions = [], [], []
+        clean, conditions = [], []
         for first in range(0, len(batch), self.config.codec_samples):
-            rows = slice(first, first + self.config.codec_samples)
-            video = batch.frames(rows=rows)
-            clean.append(self.codec.encode(video).to(device))
-            anchors = self._anchors(video, batch.mask_kinds[rows], again[rows])
-            mask, latents = condition(anchors, batch.frame_mask[rows], self.codec)
-            masks.append(mask.to(device))
-            conditions.append(latents.to(device))
+            rows = list(range(first, min(first + self.config.codec_samples, len(batch))))
+            of_rows = self._encoded(batch, rows, again)
+            clean.append(of_rows[0])
+            conditions.append(of_rows[1])
         latents = torch.cat(clean)
+        folded = fold_mask(batch.frame_mask)
+        mask = folded[..., None, None].expand(-1, -1, -1, *latents.shape[-2:])
         return Inputs(
             latents=latents,
             noise=noise_like(latents, batch.noise_seeds),
             times=batch.times,
-            condition=Conditioning(torch.cat(masks), torch.cat(conditions)),
-            text=self.text.encode(list(batch.captions)).to(device),
+            condition=Conditioning(mask, torch.cat(conditions)),
+            text=self._embedded(batch.captions).to(device),
             positions=batch.positions,
-            given=fold_mask(batch.frame_mask).amax(dim=1) > 0,
+            given=folded.amax(dim=1) > 0,
             step_samples=batch.step_samples,
         )
+
+    def _encoded(self, batch: Batch, rows: list[int], again: list[bool]) -> tuple[Tensor, Tensor]:
+        """z_0 and condition latents of some windows: what was precomputed is not encoded."""
+        device = batch.pixels.device
+        asked = [row for row in rows if self._asks_for_pictures(batch, row)]
+        pictured = asked if batch.latents is not None else rows
+        video = batch.frames(rows=pictured)
+        clean = self.codec.encode(video) if batch.latents is None else batch.latents[rows]
+        made: dict[int, Tensor] = {}
+        if asked:
+            # Of one window at a time, which is the rule, they are the same, and large.
+            shown = video if asked == pictured else video[[pictured.index(row) for row in asked]]
+            anchors = self._anchors(
+                shown,
+                tuple(batch.mask_kinds[row] for row in asked),
+                [again[row] for row in asked],
+            )
+            encoded = condition(anchors, batch.frame_mask[asked], self.codec).latents
+            made = dict(zip(asked, encoded.to(device), strict=True))
+        conditions = [made[row] if row in made else self._known(batch, row) for row in rows]
+        return clean.to(device), torch.stack(conditions)
+
+    def _asks_for_pictures(self, batch: Batch, row: int) -> bool:
+        """Whether a window's condition is to be encoded: it has one, and it was not precomputed."""
+        stored = batch.conditions and batch.conditions[row] is not None
+        return not stored and bool(batch.frame_mask[row].any())
+
+    def _known(self, batch: Batch, row: int) -> Tensor:
+        """Condition latents that need no pictures: precomputed ones, or those of nothing given."""
+        stored = batch.conditions[row] if batch.conditions else None
+        if stored is not None:
+            return stored
+        shape = (1, 3, *batch.pixels.shape[1:4])
+        if shape not in self._grey:
+            grey = torch.zeros(shape, device=batch.pixels.device)
+            self._grey[shape] = self.codec.encode(grey)[0].to(batch.pixels.device)
+        return self._grey[shape]
+
+    def _embedded(self, captions: tuple[str, ...]) -> Tensor:
+        """`[B,L,D]`; each by itself, so that it is the same in any batch, and when precomputed."""
+        return torch.cat([self.text.encode([caption]) for caption in captions])
 
     def loss(self, network: VelocityNetwork, inputs: Inputs) -> Losses:
         """Run the network, and compare what it predicts with the velocity.
@@ -194,14 +236,12 @@ class Objective:
 
     def _anchors(self, video: Tensor, kinds: tuple[MaskKind, ...], again: list[bool]) -> Tensor:
         """The frames that may be given: of some samples as a level above would have made them."""
-        if not any(
-            once and kind in _PARENT_STRIDE for kind, once in zip(kinds, again, strict=True)
-        ):
+        if not any(once and kind in PARENT_STRIDE for kind, once in zip(kinds, again, strict=True)):
             return video
         anchors = video.clone()
         for row, (kind, once) in enumerate(zip(kinds, again, strict=True)):
-            if once and kind in _PARENT_STRIDE:
-                stride = _PARENT_STRIDE[kind]
+            if once and kind in PARENT_STRIDE:
+                stride = PARENT_STRIDE[kind]
                 anchors[row, :, ::stride] = self._round_trip(video[row : row + 1, :, ::stride])[0]
         return anchors
 

@@ -66,12 +66,14 @@ class Samples:
         """`[n]` pixels."""
 
     @classmethod
-    def open(cls, manifest: str | Path, split: str = "train", sha256: str | None = None) -> Self:
+    def open(
+        cls, manifest: str | Path, split: str | None = "train", sha256: str | None = None
+    ) -> Self:
         """Read a version's index, and see that its shards are in place.
 
         Args:
             manifest: path or address of `manifest.json`; the shards stand beside it.
-            split: 'train' or 'val'.
+            split: 'train' or 'val'; None: both.
             sha256: what the catalog says the manifest hashes to; None where there is no catalog.
 
         Raises:
@@ -84,10 +86,10 @@ class Samples:
             document = _manifest(folder, name, sha256)
             _check_shards(folder, document)
             table = _index(folder, document)
-        of_split = table.filter(pc.equal(table["split"], split)).select(_COLUMNS)
-        if not len(of_split):
+        of_split = table if split is None else table.filter(pc.equal(table["split"], split))
+        if split is not None and not len(of_split):
             raise _empty(manifest, split, set(table["split"].unique().to_pylist()))
-        return cls(folder, of_split.combine_chunks())
+        return cls(folder, of_split.select(_COLUMNS).combine_chunks())
 
     def __len__(self) -> int:
         return len(self._table)
@@ -104,22 +106,36 @@ class Samples:
             DamagedSampleError: its bytes are not those that were packed.
             TrainingDataError: its shard cannot be read at all.
         """
-        row: dict[str, Any] = self._table.slice(index, 1).to_pylist()[0]
+        row = self._row(index)
         spans = [(row[f"{kind}_offset"], row[f"{kind}_size"]) for kind in ("json", "mp4")]
         start = min(offset for offset, _ in spans)
         end = max(offset + size for offset, size in spans)
+        shard, data = self._bytes(row, start, end - start)
+        document, mp4 = (data[offset - start : offset - start + size] for offset, size in spans)
+        if hashlib.sha256(mp4).hexdigest() != row["mp4_sha256"]:
+            raise DamagedSampleError(row["sample_id"], f"{shard} holds other bytes of its video")
+        return StoredSample(row["sample_id"], mp4, row["frame_count"], _shots(row, document))
+
+    def shots(self, index: int) -> tuple[Shot, ...]:
+        """The shots of a sample, without reading its video. Raises as `read` does."""
+        row = self._row(index)
+        _, document = self._bytes(row, row["json_offset"], row["json_size"])
+        return _shots(row, document)
+
+    def _row(self, index: int) -> dict[str, Any]:
+        row: dict[str, Any] = self._table.slice(index, 1).to_pylist()[0]
+        return row
+
+    def _bytes(self, row: dict[str, Any], start: int, size: int) -> tuple[str, bytes]:
+        """The name of a sample's shard, and bytes of it."""
         shard = f"{row['shard']}.tar"
         try:
-            data = self._folder.read(shard, start, end - start)
+            return shard, self._folder.read(shard, start, size)
         except OSError as error:
             raise TrainingDataError(
                 f"{shard} in {self._folder.address} cannot be read: {error}; the run can be "
                 "resumed once it can"
             ) from error
-        document, mp4 = (data[offset - start : offset - start + size] for offset, size in spans)
-        if hashlib.sha256(mp4).hexdigest() != row["mp4_sha256"]:
-            raise DamagedSampleError(row["sample_id"], f"{shard} holds other bytes of its video")
-        return StoredSample(row["sample_id"], mp4, row["frame_count"], _shots(row, document))
 
     def close(self) -> None:
         """Let go of the shards."""

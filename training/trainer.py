@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from model.generator_folder import Loading, load_codec, load_text_encoder
+from model.text import TextEncoder
 from training.checkpoint import (
     GENERATOR,
     Provenance,
@@ -31,13 +31,17 @@ from training.config import TrainConfig
 from training.data import TrainingData
 from training.engine import Engine
 from training.export import export_generator
+from training.frozen import frozen_codec, frozen_text
 from training.journal import Journal, summary
 from training.judging import HeldOutJudge, SampleMaker
 from training.loop import Parts, fit, replay
 from training.meter import Meter, StepReport
 from training.network import build_network
 from training.objective import Objective
+from training.precomputed import Precomputed
 from training.ranks import RankPlace, World
+from training.stored_latents import StoredLatents
+from training.stored_text import StoredText
 from training.validation import Validation
 
 CONFIG = "config.json"
@@ -58,6 +62,7 @@ class RunJob:
         checkpoints: folder of the run's checkpoints.
         folder: of its logs.
         resume: step of the checkpoint to go on from; None to begin.
+        precomputed: sets that are used instead of encoding.
     """
 
     config: TrainConfig
@@ -66,6 +71,7 @@ class RunJob:
     checkpoints: Path
     folder: Path
     resume: int | None
+    precomputed: Precomputed = dataclasses.field(default_factory=Precomputed)
 
 
 def train(job: RunJob, place: RankPlace, tell: Tell, sample: SampleMaker | None = None) -> None:
@@ -86,9 +92,15 @@ def train(job: RunJob, place: RankPlace, tell: Tell, sample: SampleMaker | None 
     start, skipped = job.resume or 0, 0
     with contextlib.ExitStack() as open_:
         data = open_.enter_context(
-            TrainingData.open(job.manifest, config.data, sha256=job.provenance.manifest_sha256)
+            TrainingData.open(
+                job.manifest,
+                config.data,
+                sha256=job.provenance.manifest_sha256,
+                latents=_stored_latents(job, open_),
+            )
         )
-        objective = objective_of(config, world)
+        text = _stored_text(job, open_) or frozen_text(config, world.device)
+        objective = objective_of(config, world, text)
         engine = engine_of(config, world, blank=job.resume is not None)
         if job.resume is not None:
             stored = StoredState(step_folder(job.checkpoints, job.resume))
@@ -113,16 +125,22 @@ def train(job: RunJob, place: RankPlace, tell: Tell, sample: SampleMaker | None 
         fit(parts, start, skipped)
 
 
-def objective_of(config: TrainConfig, world: World) -> Objective:
-    """Codec and text encoder, frozen, on this rank's device."""
-    loading = Loading(device=str(world.device), dtype=config.engine.dtype)
-    folder = Path(config.network.init.source or ".")
-    return Objective(
-        load_codec(folder, config.codec, loading),
-        load_text_encoder(folder, config.text, loading, world.device),
-        config.objective,
-        dtype=config.engine.dtype,
-    )
+def _stored_text(job: RunJob, open_: contextlib.ExitStack) -> StoredText | None:
+    """The embeddings that were precomputed, where they are used: the encoder is not loaded then."""
+    ref = job.precomputed.text
+    return None if ref is None else open_.enter_context(StoredText.open(ref))
+
+
+def _stored_latents(job: RunJob, open_: contextlib.ExitStack) -> StoredLatents | None:
+    """The latents that were precomputed, where they are used."""
+    ref = job.precomputed.latents
+    return None if ref is None else open_.enter_context(StoredLatents.open(ref))
+
+
+def objective_of(config: TrainConfig, world: World, text: TextEncoder) -> Objective:
+    """From a batch to its loss, with the codec on this rank's device."""
+    codec = frozen_codec(config, world.device)
+    return Objective(codec, text, config.objective, dtype=config.engine.dtype)
 
 
 def engine_of(config: TrainConfig, world: World, *, blank: bool) -> Engine:
@@ -274,7 +292,7 @@ def replay_step(job: RunJob, step: int) -> list[dict[str, Any]]:
                 config=config,
                 world=world,
                 data=data,
-                objective=objective_of(config, world),
+                objective=objective_of(config, world, frozen_text(config, world.device)),
                 engine=made,
                 meter=meter_of(config, world),
                 journal=None,

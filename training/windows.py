@@ -8,6 +8,7 @@ elsewhere). Everything here is arithmetic; nothing is drawn and nothing is read.
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ from training.errors import TrainingDataError
 
 I64 = npt.NDArray[np.int64]
 
-_LATENT_SIDE = 8
+LATENT_SIDE = 8
+"""Pixels on the side of a latent."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class WindowConfig:
         max_enlarge: samples that would be enlarged more are left out.
         max_crop: samples that would lose a larger share of their picture are left out.
         token_side: pixels on the side of a token: 8 of the codec times 2 of Wan's patch.
+        starts: a window begins at one of so many frames of its sample, evenly spread; None: at any.
+            A number makes windows finite, so that their latents can be precomputed; the price is
+            that a small one shows a sample alike in many epochs.
     """
 
     sizes: tuple[tuple[int, int], ...] = ((832, 480),)
@@ -47,6 +52,7 @@ class WindowConfig:
     max_enlarge: float = 1.5
     max_crop: float = 0.5
     token_side: int = 16
+    starts: int | None = None
 
     def __post_init__(self) -> None:
         if not self.rates or any(rate < 1 or TOP_RATE % rate for rate in self.rates):
@@ -68,10 +74,10 @@ class WindowConfig:
         self._check_limits()
 
     def _check_sizes(self) -> None:
-        if self.token_side < _LATENT_SIDE or self.token_side % _LATENT_SIDE:
+        if self.token_side < LATENT_SIDE or self.token_side % LATENT_SIDE:
             raise ValueError(
-                f"windows.token_side = {self.token_side}: a latent has {_LATENT_SIDE} pixels on a "
-                f"side, so give a multiple of {_LATENT_SIDE}"
+                f"windows.token_side = {self.token_side}: a latent has {LATENT_SIDE} pixels on a "
+                f"side, so give a multiple of {LATENT_SIDE}"
             )
         for size in self.sizes:
             if min(size) < 1 or any(side % self.token_side for side in size):
@@ -92,6 +98,8 @@ class WindowConfig:
             raise ValueError(f"windows.max_enlarge = {self.max_enlarge}: give more than 0")
         if not 0 <= self.max_crop < 1:
             raise ValueError(f"windows.max_crop = {self.max_crop}: give 0 or more, below 1")
+        if self.starts is not None and self.starts < 1:
+            raise ValueError(f"windows.starts = {self.starts}: give at least 1, or none")
 
     @property
     def usable_lengths(self) -> tuple[int, ...]:
@@ -142,6 +150,15 @@ class Visits:
     rates: tuple[int, ...]
     codes: dict[Bucket, I64]
     left_out: dict[str, int]
+
+    def of_samples(self) -> dict[int, list[tuple[int, Bucket]]]:
+        """Sample -> the rates at which it is shown, each once, and the bucket at each."""
+        found: dict[int, dict[int, Bucket]] = {}
+        for bucket, codes in self.codes.items():
+            for code in codes.tolist():
+                sample, turn = divmod(code, len(self.rates))
+                found.setdefault(sample, {})[self.rates[turn]] = bucket
+        return {sample: sorted(found[sample].items()) for sample in sorted(found)}
 
     def visit(self, bucket: Bucket, place: int) -> Visit:
         """A visit by its place in its bucket."""
@@ -278,6 +295,26 @@ def _by_bucket(
 def frame_indices(start: int, rate: int, frames: int) -> I64:
     """Frames of the sample's video that a window shows: every 1st, 2nd or 4th from its start."""
     return start + stride_of(rate) * np.arange(frames)
+
+
+def possible_starts(frame_count: int, rate: int, frames: int, starts: int | None) -> Sequence[int]:
+    """First frames, at 24 fps, that a window of a sample can have.
+
+    Args:
+        frame_count: of the sample, at 24 fps.
+        rate: frames per second of the window.
+        frames: of the window.
+        starts: see `WindowConfig.starts`.
+
+    Returns:
+        All that fit, or as many of them from the first to the last; of one, the middle.
+    """
+    last = frame_count - 1 - (frames - 1) * stride_of(rate)
+    if starts is None or starts > last:
+        return range(last + 1)
+    if starts == 1:
+        return [last // 2]
+    return [place * last // (starts - 1) for place in range(starts)]
 
 
 def temporal_positions(

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -149,7 +150,8 @@ def forget_command(
 ) -> None:
     """Take a film down: purge its evidence, traces and captions; bar it from future versions.
 
-    Published versions are not rewritten: those that hold the film are listed, to be retired.
+    Published versions are not rewritten: those that hold the film are listed, to be retired, and
+    with them what was precomputed of them.
 
     Example: [bold]tempo forget 0a4f… --reason "rights withdrawn"[/bold]
     """
@@ -161,7 +163,7 @@ def forget_command(
     out.print(
         f"{video_id} is taken down: {outcome.captions} captions, {outcome.files} files purged"
     )
-    for held in outcome.versions:
-        out.print(f"  still holds it: {held}")
+    for held in [*outcome.versions, *outcome.side_shards]:
+        out.print(f"  still holds it: {escape(held)}", soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(outcome), sort_keys=True))

@@ -1,0 +1,285 @@
+"""`tempo precompute`: kills, damage, and training that uses what was made, or says why not."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from curation.catalog.store import Catalog
+from curation.records import RunRow, SideShardsRow
+from pipelines.commands.precompute import precompute_command
+from pipelines.engine import SerialEngine
+from pipelines.forget import forget
+from pipelines.precompute import MadeSet, PrecomputeRequest, planned, precompute
+from pipelines.precomputed import Choice, choose
+from pipelines.recipes.training import training_recipe
+from pipelines.settings import Home, with_overrides
+from pipelines.train import TrainRequest, train
+from tests.conftest import REPOSITORY
+from tests.pipelines.test_cli import tempo
+from tests.pipelines.test_train import SMALL, Listener
+from tests.training.tiny_dataset import TinyDataset
+from tests.training.tiny_run import lines
+from training.config import TrainConfig
+from training.errors import SideShardError
+from training.versions import published_version
+
+SHARD_BYTES = "precomputed.shard_bytes=7000"
+WINDOWS = ("data.windows.starts=2", "precomputed.conditions=first", "precomputed.shard_bytes=90000")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, tiny: TinyDataset) -> Home:
+    folder = tmp_path_factory.mktemp("precompute") / "home"
+    shutil.copytree(tiny.home, folder)
+    return Home(folder)
+
+
+def config(*settings: str) -> TrainConfig:
+    return with_overrides(training_recipe("train_debug_cpu"), [*SMALL, SHARD_BYTES, *settings])
+
+
+def make(home: Home, *settings: str) -> MadeSet:
+    (made,) = precompute(
+        PrecomputeRequest(config(*settings), "tiny"), home, SerialEngine(), Listener()
+    )
+    return made
+
+
+def rows(home: Home) -> list[SideShardsRow]:
+    with Catalog.open(home.catalog()) as catalog:
+        return catalog.rows(SideShardsRow)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
+
+
+def chosen(home: Home, *settings: str) -> Choice:
+    with Catalog.open(home.catalog()) as catalog:
+        return choose(catalog, home, published_version(catalog, "tiny"), config(*settings))
+
+
+@pytest.fixture(scope="module")
+def text(home: Home) -> MadeSet:
+    """Before it, nothing is precomputed, and training says so."""
+    assert chosen(home).lines[0] == (
+        "text embeddings: encoded on the fly (none precomputed for tiny@1)"
+    )
+    with pytest.raises(SideShardError, match=r"text = require: none precomputed .* as you train"):
+        chosen(home, "precomputed.text=require")
+    return make(home)
+
+
+def test_what_a_call_leaves(home: Home, text: MadeSet, tiny: TinyDataset) -> None:
+    assert text.folder == home.root / "precomputed" / "tiny" / "1" / f"text-{text.side_id}"
+    (row,) = (row for row in rows(home) if row.kind == "text")
+    assert home.root / row.uri == text.folder / "side.json"
+    assert (row.kind, row.dataset, row.version, row.damaged) == ("text", "tiny", 1, 0)
+    assert row.fingerprint == text.fingerprint == "bytes-1:8x32"
+    assert (row.members, row.shards, row.bytes) == (text.members, text.shards, text.bytes)
+    assert text.written == text.shards > 3
+    with Catalog.open(home.catalog()) as catalog:
+        run = min(catalog.rows(RunRow, {"kind": "precompute"}), key=lambda run: run.started_at)
+    assert json.loads(run.summary)["sets"][0]["side_id"] == text.side_id
+    said = {""}  # and what is said of shots that follow each other, on both sides
+    for document in tiny.documents.values():
+        shots = [shot["caption"] for shot in document["shots"]]
+        for first in range(len(shots)):
+            for end in range(first + 1, len(shots) + 1):
+                run_of = shots[first:end]
+                tagged = "<MultiShot> " + " <Scene Cut> ".join(run_of)
+                said.add(tagged if len(run_of) > 1 else run_of[0])
+    assert text.members == len(said)
+
+
+def test_again_mends_what_is_damaged_and_nothing_else(home: Home, text: MadeSet) -> None:
+    whole = files(text.folder)
+    assert make(home).written == 0
+    tars = sorted(text.folder.glob("*.tar"))
+    tars[0].write_bytes(tars[0].read_bytes()[:-100])
+    tars[1].unlink()
+    tars[2].with_suffix(".json").unlink()
+    (text.folder / "side.json").write_text("{}")
+    (text.folder / "members.parquet").unlink()
+    said = chosen(home).said["text"]
+    assert said.startswith("encoded on the fly (precomputed tensors in ")
+    assert "side.json is not the one that was written; run `tempo precompute` again" in said
+    assert make(home).written == 3
+    assert files(text.folder) == whole
+    assert sum(row.kind == "text" for row in rows(home)) == 1
+
+
+def test_which_is_used(home: Home, text: MadeSet) -> None:
+    found = chosen(home)
+    assert found.precomputed.text is not None
+    assert found.precomputed.text.manifest == str(text.folder / "side.json")
+    assert found.said["text"].startswith(f"precomputed (text-{text.side_id}: {text.members} in ")
+    never = chosen(home, "precomputed.text=never")
+    assert never.precomputed.text is None
+    assert never.lines[0] == "text embeddings: encoded on the fly (precomputed.text = never)"
+    other = chosen(home, "text.length=9")
+    assert other.precomputed.text is None
+    assert "none precomputed for tiny@1 by bytes-1:9x32 with these settings" in other.said["text"]
+    assert "there are some by bytes-1:8x32" in other.said["text"]
+    with pytest.raises(SideShardError, match="by bytes-1:9x32"):
+        chosen(home, "text.length=9", "precomputed.text=require")
+
+
+def test_a_dry_run_loads_and_writes_nothing(home: Home, text: MadeSet) -> None:
+    umt5 = dataclasses.replace(
+        config("text.length=9"), text=training_recipe("train_stage1_a14b").text
+    )
+    before = sorted((home.root / "precomputed").rglob("*"))
+    (plan,) = planned(PrecomputeRequest(umt5, "tiny"), home, Listener())
+    assert plan.members == text.members
+    assert plan.bytes > plan.members * 512 * 32 * 4
+    assert plan.before == [text.side_id]
+    assert sorted((home.root / "precomputed").rglob("*")) == before
+
+
+def test_the_command_says_where_things_are(home: Home, text: MadeSet) -> None:
+    options = ("--dataset", "tiny@1", "--home", str(home.root), "--set", SHARD_BYTES)
+    asked = tempo("precompute", "train_debug_cpu", *options, "--dry-run", "--json")
+    assert asked.returncode == 0, asked.stderr
+    (plan,) = json.loads(asked.stdout.splitlines()[-1])["sets"]
+    assert (plan["members"], plan["before"]) == (text.members, [text.side_id])
+    done = tempo("precompute", "train_debug_cpu", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"0 shards written, {text.shards} were there" in done.stdout
+    assert str(text.folder) in done.stdout
+    wrong = tempo("precompute", "train_debug_cpu", *options, "--what", "latents")
+    assert wrong.returncode == 1
+    assert "--set data.windows.starts=4" in wrong.stderr
+
+
+def test_a_sample_whose_words_are_damaged_is_named(
+    home: Home, text: MadeSet, tmp_path: Path
+) -> None:
+    """Its JSON, that is: of a video that is damaged the words are embedded, and never asked for."""
+    copy = Home(tmp_path / "home")
+    shutil.copytree(home.root, copy.root)
+    tar = next(copy.datasets.glob("tiny/1/train-*.tar"))
+    with tarfile.open(tar) as archive:
+        member = next(member for member in archive if member.name.endswith(".json"))
+    with tar.open("r+b") as file:
+        file.seek(member.offset_data)
+        file.write(b"[[[[")
+    sample = member.name.removesuffix(".json")
+    made = make(copy, "text.length=11")
+    assert made.members <= text.members
+    assert made.damaged.keys() == {sample}
+    assert made.damaged[sample].startswith("its JSON cannot be read")
+
+
+def test_a_missing_encoder_is_said_before_anything_is_made(home: Home, tmp_path: Path) -> None:
+    lost = dataclasses.replace(
+        config(), text=dataclasses.replace(training_recipe("train_stage1_a14b").text,
+                                           source=str(tmp_path / "lost"))
+    )  # fmt: skip
+    with pytest.raises(Exception, match=r"text\.source = .*lost: its weights cannot be loaded"):
+        precompute(PrecomputeRequest(lost, "tiny"), home, SerialEngine(), Listener())
+    with Catalog.open(home.catalog()) as catalog:
+        assert catalog.rows(RunRow, {"kind": "precompute", "status": "failed"})
+
+
+def test_killed_and_run_again(home: Home, text: MadeSet, tmp_path: Path) -> None:
+    copy = Home(tmp_path / "home")
+    shutil.copytree(home.root, copy.root)
+    folder = copy.precomputed / "tiny" / "1" / text.folder.name
+    shutil.rmtree(folder)
+    settings = [word for setting in [*SMALL, SHARD_BYTES] for word in ("--set", setting)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines", "precompute", "train_debug_cpu", "--dataset", "tiny",
+         "--home", str(copy.root), "--json", *settings],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        while not (folder / "000000.json").is_file():
+            assert process.poll() is None, "it has ended before"
+            time.sleep(0.001)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (folder / "side.json").exists(), "it was killed in the middle"
+    assert 0 < make(copy).written < text.shards
+    assert files(folder) == files(text.folder)
+
+
+@pytest.fixture(scope="module")
+def latents(home: Home) -> MadeSet:
+    request = PrecomputeRequest(config(*WINDOWS), "tiny", ("latents",))
+    (plan,) = planned(request, home, Listener())
+    (made,) = precompute(request, home, SerialEngine(), Listener())
+    assert (plan.members, plan.shards) == (made.members, made.shards)
+    assert made.bytes <= plan.bytes < 2 * made.bytes
+    return made
+
+
+def test_latents_have_their_row_and_mend(home: Home, latents: MadeSet) -> None:
+    (row,) = (row for row in rows(home) if row.kind == "latents")
+    assert row.fingerprint.startswith("dct-1:")
+    assert json.loads(row.settings)["conditions"] == ["first"]
+    assert json.loads(row.settings)["windows"]["starts"] == 2
+    assert latents.written == latents.shards > 3
+    whole = files(latents.folder)
+    next(latents.folder.glob("*2.tar")).unlink()
+    request = PrecomputeRequest(config(*WINDOWS), "tiny", ("latents",))
+    (again,) = precompute(request, home, SerialEngine(), Listener())
+    assert again.written == 1
+    assert files(latents.folder) == whole
+    assert chosen(home).said["latents"] == "encoded on the fly (data.windows.starts = none)"
+    assert chosen(home, *WINDOWS).precomputed.latents is not None
+    assert chosen(home, WINDOWS[0]).precomputed.latents is None, "without conditions, another set"
+    with pytest.raises(ValueError, match=r"starts = none: windows that begin anywhere"):
+        PrecomputeRequest(config(), "tiny", ("latents",))
+
+
+def test_training_is_the_same_with_and_without(home: Home, text: MadeSet, latents: MadeSet) -> None:
+    """Bit for bit: losses and validation, with the two sides' captions and dropped ones."""
+    listener = Listener()
+    made = {}
+    for use in ("never", "require"):
+        uses = (f"precomputed.text={use}", f"precomputed.latents={use}")
+        changed = config("steps=2", "data.examples.text_dropout=0.5", *WINDOWS, *uses)
+        made[use] = train(TrainRequest(changed, "tiny", f"with-{use}", ranks=1), home, listener)
+    for said in (
+        "text embeddings: encoded on the fly (precomputed.text = never)",
+        "latents: encoded on the fly (precomputed.latents = never)",
+        *chosen(home, *WINDOWS).lines,
+    ):
+        assert said in listener.said
+    used = made["require"].precomputed
+    assert used["text"].startswith(f"precomputed (text-{text.side_id}")
+    assert used["latents"].startswith(f"precomputed (latents-{latents.side_id}")
+    one, other = (lines(home.runs / f"with-{use}") for use in ("never", "require"))
+    assert one == other
+    assert made["never"].val_loss == made["require"].val_loss
+
+
+def test_a_takedown_lists_what_is_whole_and_purges_the_rest(home: Home, text: MadeSet) -> None:
+    half = text.folder.with_name(f"text-{'0' * 32}")
+    half.mkdir()
+    (half / "000000.tar").write_bytes(b"words of the film")
+    with Catalog.open(home.catalog()) as catalog:
+        film = catalog.read("samples", columns=["video_id"])["video_id"][0].as_py()
+    gone = forget(home, film, "rights")
+    assert gone.versions == ["tiny@1"]
+    assert str(text.folder) in gone.side_shards
+    assert not half.exists()
+
+
+def test_what_can_be_precomputed_is_said() -> None:
+    with pytest.raises(ValueError, match=r"what='texts': give some of text"):
+        precompute_command("train_debug_cpu", "tiny", what="texts")
+    with pytest.raises(ValueError, match="each once"):
+        PrecomputeRequest(config(), "tiny", ("text", "text"))
