@@ -1,16 +1,15 @@
 """What a size of the network costs, before anything is allocated: parameters, FLOPs, memory.
 
-Parameters are counted on a network built on torch's meta device, so that they cannot drift from the
-code. Memory is a model of what autograd keeps for the blocks with a fused attention; allocator
-waste, attention workspace and communication buffers come on top.
+Parameters are added up layer by layer, without the network's own libraries, whose import takes ten
+seconds; the price is that its layers are written down here again, and a test holds them against it.
+Memory is a model of what autograd keeps for the blocks with a fused attention; allocator waste,
+attention workspace and communication buffers come on top.
 """
 
 import dataclasses
-
-import torch
+import math
 
 from model import flops
-from model.dit import MultiMaskDiT
 from model.presets import DiTConfig
 
 
@@ -104,15 +103,47 @@ def describe(config: DiTConfig, workload: Workload) -> Description:
 
 def count_parameters(config: DiTConfig) -> tuple[int, int]:
     """All parameters, and those that upstream keeps in float32."""
-    with torch.device("meta"):
-        network = MultiMaskDiT.of(config)
-    kept = set(network._keep_in_fp32_modules)
-    total = islands = 0
-    for name, parameter in network.named_parameters():
-        total += parameter.numel()
-        if kept.intersection(name.split(".")):
-            islands += parameter.numel()
-    return total, islands
+    width, layers, patch = config.width, config.num_layers, math.prod(config.patch_size)
+    linear = linear_layers(config)
+    # Modulation of each block and of the output; the norm before a block's cross-attention.
+    islands = layers * 6 * width + 2 * width
+    islands += layers * 2 * width if config.cross_attn_norm else 0
+    islands += sum(
+        (inputs + 1) * outputs
+        for name, (inputs, outputs) in linear.items()
+        if ".time_embedder." in name
+    )
+    others = sum(
+        (inputs + 1) * outputs
+        for name, (inputs, outputs) in linear.items()
+        if ".time_embedder." not in name
+    )
+    others += (config.in_channels * patch + 1) * width  # the patch embedding, a convolution
+    others += layers * 4 * width  # norms of queries and keys, in both attentions
+    return islands + others, islands
+
+
+def linear_layers(config: DiTConfig) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of each linear layer, by its name; all have biases."""
+    width, patch = config.width, math.prod(config.patch_size)
+    block = {
+        f"attn{number}.{name}": (width, width)
+        for number in (1, 2)
+        for name in ("to_q", "to_k", "to_v", "to_out.0")
+    } | {"ffn.net.0.proj": (width, config.ffn_dim), "ffn.net.2": (config.ffn_dim, width)}
+    return {
+        "condition_embedder.time_embedder.linear_1": (config.freq_dim, width),
+        "condition_embedder.time_embedder.linear_2": (width, width),
+        "condition_embedder.time_proj": (width, 6 * width),
+        "condition_embedder.text_embedder.linear_1": (config.text_dim, width),
+        "condition_embedder.text_embedder.linear_2": (width, width),
+        **{
+            f"blocks.{number}.{name}": sizes
+            for number in range(config.num_layers)
+            for name, sizes in block.items()
+        },
+        "proj_out": (width, config.out_channels * patch),
+    }
 
 
 def activation_bytes_per_token(config: DiTConfig) -> int:

@@ -11,13 +11,13 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from model.codec import LatentCodec
 from model.conditioning import MASK_CHANNELS, condition
-from model.dit import MultiMaskDiT
 from model.fingerprints import module_fingerprint
 from model.node_store import NodeStore
 from model.presets import DiTConfig
@@ -27,6 +27,9 @@ from model.sampling import Window, denoise
 from model.text import TextEncoder
 from model.tree import Node, Piece
 from model.work import Execution, batches, rounds, useful
+
+if TYPE_CHECKING:
+    from model.dit import MultiMaskDiT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +85,7 @@ class TreeGenerator:
         device: where work is done when `offload` is set; else everything stays where it is.
     """
 
-    network: MultiMaskDiT
+    network: "MultiMaskDiT"
     codec: LatentCodec
     text: TextEncoder
     offload: bool = False

@@ -11,19 +11,21 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 import torch
 
 from model.codec import LatentCodec, WanCodec
 from model.dct import Coefficient, DctCodec, Layout
-from model.dit import MultiMaskDiT
 from model.errors import CheckpointError
 from model.generation import TreeGenerator
 from model.lora import load_lora
 from model.presets import DiTConfig
 from model.text import ByteEncoder, CachedTextEncoder, TextEncoder, Umt5Encoder
+
+if TYPE_CHECKING:
+    from model.dit import MultiMaskDiT
 
 DESCRIPTION = "tempo.json"
 _FORMAT = 1
@@ -119,7 +121,7 @@ class Loading:
     adapters: tuple[Adapter, ...] = ()
 
 
-def save_generator(folder: Path, network: MultiMaskDiT, spec: GeneratorSpec) -> None:
+def save_generator(folder: Path, network: "MultiMaskDiT", spec: GeneratorSpec) -> None:
     """Write a network and what it needs beside it.
 
     Where a spec names no source for weights, put them there: `codec.vae.save_pretrained(folder /
@@ -229,6 +231,8 @@ def load_generator(folder: Path, loading: Loading | None = None) -> TreeGenerato
     Raises:
         CheckpointError: something is missing, or cannot be read.
     """
+    from model.dit import MultiMaskDiT  # seconds, for diffusers, that reading a spec need not wait
+
     loading = loading or Loading()
     spec = read_spec(folder)
     rest = torch.device("cpu" if loading.offload else loading.device)

@@ -7,11 +7,10 @@ here. Fusing makes inference as fast as without an adapter, and rounds the weigh
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from diffusers.loaders.lora_pipeline import WanLoraLoaderMixin
-from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
+if TYPE_CHECKING:
+    from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
 PREFIX = "transformer"
 """Of the keys, as in diffusers' pipelines."""
@@ -48,13 +47,15 @@ class LoraSettings:
 
 
 def add_lora(
-    network: WanTransformer3DModel, settings: LoraSettings, name: str = "default"
+    network: "WanTransformer3DModel", settings: LoraSettings, name: str = "default"
 ) -> list[str]:
     """Add a trainable adapter that changes nothing yet, and freeze all else.
 
     Returns:
         The names of the parameters to train.
     """
+    from peft import LoraConfig
+
     network.requires_grad_(False)
     network.add_adapter(
         LoraConfig(
@@ -68,12 +69,15 @@ def add_lora(
     return [key for key, parameter in network.named_parameters() if parameter.requires_grad]
 
 
-def save_lora(network: WanTransformer3DModel, folder: Path, name: str = "default") -> Path:
+def save_lora(network: "WanTransformer3DModel", folder: Path, name: str = "default") -> Path:
     """Store an adapter, with its rank and alpha, as `WEIGHTS` in a folder.
 
     Raises:
         ValueError: the network has no adapter of that name.
     """
+    from diffusers.loaders.lora_pipeline import WanLoraLoaderMixin
+    from peft.utils import get_peft_model_state_dict
+
     adapters = getattr(network, "peft_config", {})
     if name not in adapters:
         raise ValueError(f"no adapter {name!r}: the network has {sorted(adapters) or 'none'}")
@@ -87,7 +91,7 @@ def save_lora(network: WanTransformer3DModel, folder: Path, name: str = "default
 
 
 def load_lora(
-    network: WanTransformer3DModel,
+    network: "WanTransformer3DModel",
     file: Path,
     *,
     weight: float = 1.0,

@@ -8,12 +8,15 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from model.dit import MultiMaskDiT
 from model.flow_matching import SolverName, guided, make_solver
+
+if TYPE_CHECKING:
+    from model.dit import MultiMaskDiT
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def noise(seed: int, shape: Sequence[int]) -> Tensor:
 
 @torch.no_grad()
 def denoise(
-    network: MultiMaskDiT,
+    network: "MultiMaskDiT",
     windows: Sequence[Window],
     *,
     steps: int,

@@ -11,12 +11,8 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-import torch
-from torch import nn
-
 from model import flops
-from model.describe import activation_bytes_per_token, count_parameters
-from model.dit import MultiMaskDiT
+from model.describe import activation_bytes_per_token, count_parameters, linear_layers
 from model.lora import LoraSettings
 from model.presets import DiTConfig
 from training.config import TrainConfig
@@ -307,13 +303,11 @@ def frozen_bytes(config: TrainConfig) -> Mapping[str, int]:
 
 def lora_parameters(size: DiTConfig, lora: LoraSettings) -> int:
     """Parameters of the adapters: two matrices for each layer that gets one."""
-    with torch.device("meta"):
-        network = MultiMaskDiT.of(size)
     endings = tuple(f".{target}" for target in lora.targets)
     return sum(
-        lora.rank * (layer.in_features + layer.out_features)
-        for name, layer in network.named_modules()
-        if isinstance(layer, nn.Linear) and f".{name}".endswith(endings)
+        lora.rank * (inputs + outputs)
+        for name, (inputs, outputs) in linear_layers(size).items()
+        if f".{name}".endswith(endings)
     )
 
 

@@ -6,16 +6,18 @@ GPU, is needed; the whole network stands once in main memory, in the type that i
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from model.dit import MultiMaskDiT
 from model.generator_folder import save_generator
 from model.lora import add_lora, save_lora
-from model.rope import TemporalRotaryPosEmbed
 from training.checkpoint import StoredState
 from training.config import TrainConfig
 from training.network import AveragedWeights, source_of
+
+if TYPE_CHECKING:
+    from model.dit import MultiMaskDiT
 
 LORA = "lora"
 
@@ -57,12 +59,15 @@ def export_generator(
             os.close(descriptor)
 
 
-def averaged_network(stored: StoredState, config: TrainConfig) -> MultiMaskDiT:
+def averaged_network(stored: StoredState, config: TrainConfig) -> "MultiMaskDiT":
     """The network of a checkpoint with its averaged weights, float32 on the CPU.
 
     Raises:
         CheckpointError: the weights that adapters belong to are not where they were.
     """
+    from model.dit import MultiMaskDiT
+    from model.rope import TemporalRotaryPosEmbed
+
     size, lora = config.network.size, config.network.lora
     with torch.device("meta"):
         network = MultiMaskDiT.of(size)

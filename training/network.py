@@ -2,19 +2,19 @@
 
 Parameters are filled one by one from wherever they come (a released folder, the average of an
 earlier checkpoint), under every ZeRO stage alike, so that no rank ever holds more than its shards
-of the network and one whole parameter. The trade-off is that loading goes through rank 0.
+of the network and one whole parameter. The trade-off is that loading goes through rank 0. Diffusers
+is imported where a network is made: it takes seconds, which nobody pays who only reads configs.
 """
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from model.dit import MultiMaskDiT
 from model.lora import LoraSettings, add_lora
 from model.presets import DiTConfig
 from training.checkpoint import StoredState
@@ -22,6 +22,9 @@ from training.engine import EngineConfig, construction, whole
 from training.errors import CheckpointError
 from training.ranks import World
 from training.recompute import Recompute, recompute
+
+if TYPE_CHECKING:
+    from model.dit import MultiMaskDiT
 
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 _SUBFOLDER = "transformer"
@@ -161,6 +164,8 @@ class DrawnWeights:
     """
 
     def __init__(self, size: DiTConfig, seed: int) -> None:
+        from model.dit import MultiMaskDiT
+
         torch.manual_seed(seed)
         self._weights = dict(MultiMaskDiT.of(size).named_parameters())
 
@@ -199,7 +204,7 @@ def source_of(init: InitConfig) -> WeightSource | None:
 
 def build_network(
     config: NetworkConfig, engine: EngineConfig, seed: int, world: World, *, blank: bool = False
-) -> MultiMaskDiT:
+) -> "MultiMaskDiT":
     """Make the network; all ranks call it together.
 
     Args:
@@ -212,6 +217,8 @@ def build_network(
     Raises:
         CheckpointError: its first weights are not there, or of another network.
     """
+    from model.dit import MultiMaskDiT
+
     source = None
     if config.lora is not None or not blank:
         source = source_of(config.init)
@@ -235,7 +242,7 @@ def build_network(
     return network
 
 
-def fill(network: MultiMaskDiT, source: WeightSource, world: World) -> None:
+def fill(network: "MultiMaskDiT", source: WeightSource, world: World) -> None:
     """Copy all parameters from a source.
 
     Raises:
@@ -255,7 +262,7 @@ def fill(network: MultiMaskDiT, source: WeightSource, world: World) -> None:
                 parameter.copy_(source.read(name))
 
 
-def _share_tokens(network: MultiMaskDiT, degree: int, world: World) -> None:
+def _share_tokens(network: "MultiMaskDiT", degree: int, world: World) -> None:
     """Split each sample's tokens over neighbouring ranks (Ulysses)."""
     from diffusers.models._modeling_parallel import ContextParallelConfig
     from torch.distributed.device_mesh import init_device_mesh

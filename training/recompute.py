@@ -7,16 +7,18 @@ a third of the memory for hardly any operations.
 """
 
 import functools
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from torch import Tensor
 from torch.utils.checkpoint import (
     CheckpointPolicy,
     checkpoint,
     create_selective_checkpoint_contexts,
 )
+
+if TYPE_CHECKING:
+    from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
 Recompute = Literal["none", "blocks", "selective"]
 
@@ -32,7 +34,7 @@ _KEPT = {
 """What costs more to compute again than to keep."""
 
 
-def recompute(network: WanTransformer3DModel, policy: Recompute, every: int = 1) -> None:
+def recompute(network: "WanTransformer3DModel", policy: Recompute, every: int = 1) -> None:
     """Set what a network recomputes.
 
     Args:

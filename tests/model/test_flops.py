@@ -8,7 +8,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from model import flops, presets
-from model.describe import Workload, activation_bytes_per_token, count_parameters, describe
+from model.describe import (
+    Workload,
+    activation_bytes_per_token,
+    count_parameters,
+    describe,
+    linear_layers,
+)
 from model.dit import MultiMaskDiT
 from tests.model.tiny import HEIGHT, LATENTS, TEXT_LENGTH, WIDTH, inputs, tiny_network, velocity
 
@@ -101,9 +107,20 @@ class TestTable3:
 
 
 class TestDescription:
-    def test_parameters_are_those_of_the_network(self) -> None:
-        network = tiny_network()
-        assert count_parameters(presets.tiny())[0] == network.num_parameters()
+    @pytest.mark.parametrize("size", [presets.tiny(), presets.debug(), presets.shape_1_3b()])
+    def test_parameters_are_those_of_the_network(self, size: presets.DiTConfig) -> None:
+        with torch.device("meta"):
+            network = MultiMaskDiT.of(size)
+        kept = set(network._keep_in_fp32_modules)
+        islands = [p for name, p in network.named_parameters() if kept & set(name.split("."))]
+        counts = network.num_parameters(), sum(p.numel() for p in islands)
+        assert count_parameters(size) == counts
+        layers = {
+            name: (layer.in_features, layer.out_features)
+            for name, layer in network.named_modules()
+            if isinstance(layer, torch.nn.Linear)
+        }
+        assert linear_layers(size) == layers
 
     def test_the_large_ones_in_numbers(self) -> None:
         for preset, parameters in ((presets.a14b, 14.289e9), (presets.shape_1_3b, 1.419e9)):

@@ -9,6 +9,7 @@ from tests.conftest import REPOSITORY
 
 CATALOG = {"pyiceberg", "sqlalchemy", "duckdb"}
 MODELS = {"torch", "transformers", "diffusers", "open_clip", "webdataset"}
+NETWORKS = {"transformers", "diffusers", "peft", "deepspeed", "torch._dynamo", "open_clip"}
 MEDIA = {"av", "cv2", "decord", "numpy", "pyarrow"}
 
 
@@ -21,6 +22,9 @@ MEDIA = {"av", "cv2", "decord", "numpy", "pyarrow"}
         ("pipelines.steps.ingest", CATALOG | MODELS),
         ("pipelines.steps.caption", CATALOG | MODELS),
         ("curation.shards.writing", CATALOG | MODELS),
+        # The job of training starts others that import these; a dry run needs none of them.
+        ("pipelines.train", NETWORKS),
+        ("pipelines.train_dry_run", NETWORKS),
     ],
 )
 def test_no_process_imports_what_it_does_not_need(module: str, unwanted: set[str]) -> None:

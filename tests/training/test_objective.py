@@ -317,12 +317,18 @@ def test_shots_that_lost_their_frames_condition_nothing(tiny: TinyDataset) -> No
 
 
 def test_one_clip_is_learnt_by_heart() -> None:
-    """Loss at most .05 at all times that count; as t falls to 0 the noise cannot be told."""
+    """Loss at most .05 at all times that count; as t falls to 0 the noise cannot be told.
+
+    With frames given: where none is, a token of noise has nothing but relative positions to tell
+    which part of the clip it is, and takes many times the steps to learn it (docs/learning.md).
+    """
     torch.manual_seed(0)
     size = DiTConfig(2, 32, 128, 2, text_dim=TEXT.width, freq_dim=32, patch_size=(1, 1, 1))
     network = MultiMaskDiT.of(size)
-    copies, frames, side = 8, 5, 32
-    batch = batch_of(*["first"] * copies, given=[[0]] * copies)
+    kinds: tuple[MaskKind, ...] = ("first", "first", "every4", "every2") * 2
+    given = [[0], [0], [0, 4], [0, 2, 4]] * 2
+    copies, frames, side = len(kinds), 5, 32
+    batch = batch_of(*kinds, given=given)
     batch = dataclasses.replace(
         batch,
         bucket=Bucket(side, side, frames),
@@ -349,10 +355,10 @@ def test_one_clip_is_learnt_by_heart() -> None:
         found = {
             t: made.loss(
                 network, dataclasses.replace(inputs, times=torch.full((copies,), t))
-            ).total.item()
+            ).per_sample.tolist()
             for t in (0.3, 0.5, 0.7, 0.9)
         }
-    assert max(found.values()) < 0.05, found
+    assert max(loss for losses in found.values() for loss in losses) < 0.05, found
 
 
 @pytest.mark.parametrize("share", [1.5, -0.1, math.nan])
