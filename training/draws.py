@@ -29,6 +29,7 @@ class Purpose(enum.IntEnum):
     TIME = 9
     ANCHORS = 10
     DROPOUT = 11
+    VIEW = 12
 
 
 class Draws:

@@ -49,18 +49,43 @@ class ExampleConfig:
         times: at which t it is trained; one t for all its latents.
         max_start: T_max of Eq. 4 in temporal positions (a latent at 24 fps is 1); 0 for no offset.
         text_dropout: probability that the caption is empty, without which guidance is untrained.
+        least_view: of the sides of the picture, how much a window shows at least; how much it is,
+            and where, is drawn. 1 shows all of it, as the paper has it; less keeps a small library
+            from being learnt by heart, and wants samples packed larger than the windows.
     """
 
     masks: MaskConfig = dataclasses.field(default_factory=MaskConfig)
     times: TimeSampling = dataclasses.field(default_factory=TimeSampling)
     max_start: float = 360.0
     text_dropout: float = 0.1
+    least_view: float = 1.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.max_start) and self.max_start >= 0):
             raise ValueError(f"examples.max_start = {self.max_start}: give 0 or more")
         if not 0 <= self.text_dropout <= 1:
             raise ValueError(f"examples.text_dropout = {self.text_dropout}: give 0 to 1")
+        if not 0 < self.least_view <= 1:
+            raise ValueError(
+                f"examples.least_view = {self.least_view}: give more than 0, at most 1 (all)"
+            )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class View:
+    """The part of a picture that is shown.
+
+    Attributes:
+        share: of the sides of the largest part that has the right shape.
+        across, down: where it lies, from 0 (left, top) to 1 (right, bottom).
+    """
+
+    share: float = 1.0
+    across: float = 0.5
+    down: float = 0.5
+
+
+WHOLE = View()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -157,7 +182,8 @@ class ExampleMaker:
         window = self._stored_window(visit, start)
         if window is None:
             stored = self._samples.read(visit.sample)
-            decode_window(stored, indices, pixels)
+            view = drawn_view(config.least_view, Draws(seed, Purpose.VIEW, *place))
+            decode_window(stored, indices, pixels, view)
             of_sample = stored.shots
         else:
             of_sample = self._samples.shots(visit.sample)
@@ -218,13 +244,23 @@ def _time(times: TimeSampling, draws: Draws) -> float:
     return float(times.sample(1, generator))
 
 
-def decode_window(stored: StoredSample, indices: npt.NDArray[np.int64], pixels: U8) -> None:
+def drawn_view(least: float, draws: Draws) -> View:
+    """Draw how much of the picture a window shows, and where; one view for all its frames."""
+    if least == 1:
+        return WHOLE
+    return View(least + (1 - least) * draws.uniform(), draws.uniform(), draws.uniform())
+
+
+def decode_window(
+    stored: StoredSample, indices: npt.NDArray[np.int64], pixels: U8, view: View = WHOLE
+) -> None:
     """Decode the frames of a window, each once, in order, and no others are converted.
 
     Args:
         stored: the sample.
         indices: `[F]` its frames.
         pixels: `[F, H, W, 3]`, filled.
+        view: the part of the pictures that is shown.
 
     Raises:
         DamagedSampleError: the video does not decode.
@@ -233,13 +269,13 @@ def decode_window(stored: StoredSample, indices: npt.NDArray[np.int64], pixels: 
         video = PackedVideo(stored.mp4)
         for first in range(0, len(indices), _AT_ONCE):
             pictures = video.frames(indices[first : first + _AT_ONCE].tolist())
-            fit(pictures, pixels[first : first + _AT_ONCE])
+            fit(pictures, pixels[first : first + _AT_ONCE], view)
     except DatasetError as error:
         raise DamagedSampleError(stored.sample_id, str(error)) from error
 
 
-def fit(pictures: U8, out: U8) -> None:
-    """Scale pictures to cover those of `out`, centred; what stands over is cropped.
+def fit(pictures: U8, out: U8, view: View = WHOLE) -> None:
+    """Scale a part of pictures to fill those of `out`: as much as has their shape, or less of it.
 
     Bilinear with its support widened when shrinking, so that nothing aliases: a third of the time
     of OpenCV's area average, which decoding would notice.
@@ -247,13 +283,15 @@ def fit(pictures: U8, out: U8) -> None:
     Args:
         pictures: `[N, h, w, 3]`.
         out: `[N, H, W, 3]`, filled.
+        view: the part; by default all that fits, centred.
     """
     height, width = out.shape[1:3]
     rows, columns = pictures.shape[1:3]
-    scale = enlargement((columns, rows), (width, height))
-    keep_rows = min(rows, round(height / scale))
-    keep_columns = min(columns, round(width / scale))
-    top, left = (rows - keep_rows) // 2, (columns - keep_columns) // 2
+    kept_share = view.share / enlargement((columns, rows), (width, height))
+    keep_rows = min(rows, max(1, round(height * kept_share)))
+    keep_columns = min(columns, max(1, round(width * kept_share)))
+    top = int((rows - keep_rows) * view.down)
+    left = int((columns - keep_columns) * view.across)
     kept = pictures[:, top : top + keep_rows, left : left + keep_columns]
     if kept.shape != out.shape:
         # Channels stay last in memory: PyTorch has a fast path for 8-bit pictures like that.

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
 
@@ -13,8 +15,8 @@ from pipelines.settings import typed_config, with_overrides
 from tests.training.tiny_dataset import U8, TinyDataset, stamp
 from training.batches import Batch, chosen, noise_like
 from training.data import DataConfig, TrainingData, stage_1, stage_2
-from training.draws import Purpose
-from training.examples import ExampleConfig, caption_of, fit
+from training.draws import Draws, Purpose
+from training.examples import ExampleConfig, View, caption_of, drawn_view, fit
 from training.masks import MaskConfig, MaskMixture
 from training.plan import BatchConfig
 from training.samples import Shot
@@ -171,6 +173,33 @@ def test_scaling_is_pillow_s_on_the_middle(shape: tuple[int, int]) -> None:
     assert np.abs(out[1].astype(int) - out[0, ::-1]).max() <= 1
 
 
+@given(
+    share=st.floats(0.3, 1), across=st.floats(0, 1), down=st.floats(0, 1),
+    shape=st.sampled_from([(128, 192), (360, 640), (240, 120)]),
+)  # fmt: skip
+def test_a_view_is_pillow_s_of_that_part(
+    share: float, across: float, down: float, shape: tuple[int, int]
+) -> None:
+    original, out = picture(*shape), np.empty((1, 64, 96, 3), np.uint8)
+    fit(original[None], out, View(share, across, down))
+    rows, columns = shape
+    scale = max(64 / rows, 96 / columns) / share
+    kept = 96 / scale, 64 / scale
+    left, top = (columns - kept[0]) * across, (rows - kept[1]) * down
+    box = left, top, min(columns, left + kept[0]), min(rows, top + kept[1])
+    expected = Image.fromarray(original).resize((96, 64), Image.Resampling.BILINEAR, box=box)
+    # The part is cut at whole pixels; from one to the next the waves change by 8 levels at most.
+    assert np.abs(out[0].astype(int) - np.asarray(expected, np.int64)).max() <= 2 * 8
+
+
+def test_views_are_drawn_evenly() -> None:
+    views = [drawn_view(0.4, Draws(0, Purpose.VIEW, slot, 0)) for slot in range(4000)]
+    shares = (np.array([view.share for view in views]) - 0.4) / 0.6
+    for drawn in (shares, [view.across for view in views], [view.down for view in views]):
+        assert stats.kstest(drawn, "uniform").pvalue > 1e-3
+    assert drawn_view(1.0, Draws(0, Purpose.VIEW, 0, 0)) == View()
+
+
 def test_shrinking_does_not_alias() -> None:
     stripes = np.zeros((1, 480, 640, 3), np.uint8)
     stripes[:, :, ::2] = 255
@@ -224,9 +253,13 @@ def test_configs_are_recorded_and_overridden_field_by_field() -> None:
     assert typed_config(DataConfig, json.loads(canonical_json(changed))) == changed
 
 
-@pytest.mark.parametrize("fields", [{"max_start": -1.0}, {"text_dropout": 1.5}])
+@pytest.mark.parametrize(
+    "fields", [{"max_start": -1.0}, {"text_dropout": 1.5}, {"least_view": 0.0}]
+)
 def test_configs_that_cannot_be_meant_are_refused(fields: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"examples\.{next(iter(fields))}"):
         ExampleConfig(**fields)  # type: ignore[arg-type] - fields by name
     with pytest.raises(ValueError, match=r"data\.seed"):
         DataConfig(seed=-1)
+    with pytest.raises(ValueError, match=r"data\.windows\.starts = 4 with .*least_view = 0\.5"):
+        DataConfig(WindowConfig(starts=4), ExampleConfig(least_view=0.5))
