@@ -36,12 +36,13 @@ def precompute_command(
     Give the recipe and the --set that you train with. Training finds what fits its encoders, and
     says so. The same command again goes on where it was, and makes damaged shards anew. Each worker
     loads the encoder, onto a GPU of its own where there are any. Latents need windows that begin at
-    a few places only, in training too.
+    a few places only and show the whole picture, in training too.
 
     Examples:
       tempo precompute train_debug_cpu --dataset demo
       tempo precompute train_stage1_a14b --dataset films@3 --workers 8 --dry-run
       tempo precompute train_debug_cpu --dataset demo --what latents --set data.windows.starts=4
+        --set data.examples.least_view=1
     """
     from pipelines.engine import LocalEngine
     from pipelines.precompute import PrecomputeRequest, planned, precompute
