@@ -33,7 +33,12 @@ from training.errors import SideShardError
 from training.versions import published_version
 
 SHARD_BYTES = "precomputed.shard_bytes=7000"
-WINDOWS = ("data.windows.starts=2", "data.examples.least_view=1", "precomputed.conditions=first", "precomputed.shard_bytes=90000")
+WINDOWS = (
+    "data.windows.starts=2",
+    "data.examples.least_view=1",
+    "precomputed.conditions=first",
+    "precomputed.shard_bytes=90000",
+)
 
 
 @pytest.fixture(scope="module")
