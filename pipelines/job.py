@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from curation.errors import CurationError, refuse_if_full
+from curation.errors import refuse_if_full
 from pipelines.engine import Engine
 
 if TYPE_CHECKING:
@@ -76,14 +76,7 @@ def started(home: "Home", engine: Engine, progress: Progress) -> Iterator[Job]:
     from curation.catalog.store import Catalog
     from pipelines.locks import held
 
-    with contextlib.ExitStack() as stack:
-        try:
-            home.root.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(home.lock, "another run on this home", progress.say))
-        except OSError as error:
-            raise CurationError(
-                f"home {home.root} cannot be written to ({error}); choose another with --home"
-            ) from error
+    with held(home.lock, "another run on this home", progress.say):
         try:
             with Catalog.open(home.catalog()) as catalog:
                 yield Job(home, catalog, engine, progress, run_id=new_run_id())

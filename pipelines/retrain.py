@@ -155,7 +155,6 @@ def retrain(
         RetrainError: an evaluation is incomplete.
         TrainingError, CurationError, EvaluationError, ValueError: as the parts raise them.
     """
-    home.root.mkdir(parents=True, exist_ok=True)
     what = f"another retraining of {request.model}"
     with (
         held(home.retraining(request.model), what, progress.say),

@@ -7,6 +7,7 @@ swift-object), moto's server stands in: a simulation of S3 in Python, and named 
 import contextlib
 import getpass
 import http.client
+import os
 import shutil
 import socket
 import subprocess
@@ -34,6 +35,38 @@ for server, port in (entry.split(":") for entry in servers):
     builder.rebalance()
     builder.get_ring().save(f"{folder}/{server}.ring.gz")
 """
+# Accounts and containers are looked up for each request. A Swift that serves anybody keeps what it
+# finds in memcached; this keeps it in the proxy, which is one process here.
+_CACHE = """
+import json
+import time
+
+class Kept:
+    def __init__(self):
+        self.entries = {}
+
+    def get(self, key, raise_on_error=False):
+        value, end = self.entries.get(key, ("null", 0.0))
+        return json.loads(value) if time.time() < end else None
+
+    def set(self, key, value, serialize=True, time=0, **_):
+        self.entries[key] = json.dumps(value), now() + (time or 86400)
+
+    def delete(self, key, server_key=None):
+        self.entries.pop(key, None)
+
+now = time.time
+
+def filter_factory(global_conf, **local_conf):
+    kept = Kept()
+    def filtered(app):
+        def serve(environ, start_response):
+            environ["swift.cache"] = kept
+            return app(environ, start_response)
+        return serve
+    return filtered
+"""
+_START_SECONDS = 120.0
 
 
 def free_port() -> int:
@@ -55,7 +88,13 @@ def object_store(folder: Path) -> Iterator[tuple[str, str]]:
             name, servers = "moto", {port: command}
         for number, command in enumerate(servers.values()):
             log = stack.enter_context((folder / f"server-{number}.log").open("wb"))
-            process = subprocess.Popen(dying_with_us(command), stdout=log, stderr=log, cwd=folder)
+            process = subprocess.Popen(
+                dying_with_us(command),
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": str(folder)} if name == "swift" else None,
+            )
             stack.callback(process.wait)
             stack.callback(process.terminate)
         for each in servers:
@@ -64,7 +103,8 @@ def object_store(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _wait_for(port: int, folder: Path) -> None:
-    for _ in range(300):
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         with contextlib.suppress(OSError), contextlib.closing(connection):
             connection.request("GET", "/")
@@ -99,12 +139,13 @@ def _swift(folder: Path, port: int) -> dict[int, list[str]]:
             f"[app:{server}-server]\nuse = egg:swift#{server}\n{_PATIENCE}"
         )
         commands[own] = [f"swift-{server}-server", str(conf)]
+    (folder / "kept_in_the_proxy.py").write_text(_CACHE)
     account, name = USER.split(":")
     (folder / "proxy.conf").write_text(
         f"[DEFAULT]\n{common}bind_port = {port}\n"
         "[pipeline:main]\npipeline = catch_errors cache s3api tempauth slo proxy-server\n"
         "[filter:catch_errors]\nuse = egg:swift#catch_errors\n"
-        "[filter:cache]\nuse = egg:swift#memcache\nmemcache_servers = 127.0.0.1:1\n"
+        "[filter:cache]\npaste.filter_factory = kept_in_the_proxy:filter_factory\n"
         "[filter:s3api]\nuse = egg:swift#s3api\nlocation = us-east-1\n"
         f"[filter:tempauth]\nuse = egg:swift#tempauth\nuser_{account}_{name} = {SECRET} .admin\n"
         "[filter:slo]\nuse = egg:swift#slo\n"
