@@ -36,7 +36,7 @@ from pipelines.precompute_work import (
 from pipelines.precomputed import head_of
 from pipelines.run_record import RunRecord, failure_recorded
 from pipelines.settings import Home
-from pipelines.train_begin import init_in
+from pipelines.train_begin import named_in
 from pipelines.version import code_version
 from training.config import TrainConfig
 from training.errors import DamagedSampleError, SideShardError, TrainingError
@@ -210,7 +210,8 @@ def precompute(
     begun = now()
     with Catalog.open(home.catalog()) as catalog:
         version = published_version(catalog, request.dataset)
-        config = init_in(home, request.config)
+        # The network's weights are not read here, so they are not held against their hashes.
+        config = named_in(home, request.config)
         limits = Limits(_TIMEOUT_SECONDS, _MEMORY_BYTES, threads=request.threads)
         job = _Job(home, catalog, version, config, engine, limits, progress, new_run_id())
         record = RunRecord(job.run_id, "precompute", config.recipe, config, begun)

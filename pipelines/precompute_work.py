@@ -1,7 +1,8 @@
 """What a worker of `tempo precompute` does: one shard after the other, with one encoder.
 
-A shard that is in place is read and held against its hash, and left alone; so an encoder is loaded
-by the first shard that lacks something, and a run with nothing to do loads none.
+A shard that is in place is read and held against its hash, and left alone; so a worker loads its
+encoder for the first shard that lacks something, and none where nothing does. (The job itself loads
+it once in any case, onto the CPU: what identifies a set is the encoder's weights, not its name.)
 """
 
 import dataclasses

@@ -104,13 +104,22 @@ def init_in(home: Home, config: TrainConfig) -> TrainConfig:
         CheckpointError: there is none, or it is damaged.
     """
     init = config.network.init
+    if init.kind == "checkpoint" and init.source is not None:
+        verify(checkpoint_at(home, init.source))
+    return named_in(home, config)
+
+
+def named_in(home: Home, config: TrainConfig) -> TrainConfig:
+    """The config with its first weights named by a full path, whatever they are.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    init = config.network.init
     if init.kind != "checkpoint" or init.source is None:
         return config
-    source = checkpoint_at(home, init.source)
-    verify(source)
-    network = dataclasses.replace(
-        config.network, init=dataclasses.replace(init, source=str(source))
-    )
+    source = str(checkpoint_at(home, init.source))
+    network = dataclasses.replace(config.network, init=dataclasses.replace(init, source=source))
     return dataclasses.replace(config, network=network)
 
 

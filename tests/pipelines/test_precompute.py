@@ -2,13 +2,11 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +37,29 @@ WINDOWS = (
     "precomputed.conditions=first",
     "precomputed.shard_bytes=90000",
 )
+
+KILLED_AFTER_TWO_SHARDS = """
+import os, signal, sys
+from pathlib import Path
+from pipelines.engine import SerialEngine
+from pipelines.precompute import PrecomputeRequest, precompute
+from pipelines.settings import Home
+from tests.pipelines.test_precompute import config
+from tests.pipelines.test_train import Listener
+
+class Killer(Listener):
+    kind, left = "", 2
+
+    def stage(self, name, total):
+        self.kind = name
+
+    def advance(self):
+        self.left -= self.kind == "text"
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+precompute(PrecomputeRequest(config(), "tiny"), Home(Path(sys.argv[1])), SerialEngine(), Killer())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -201,22 +222,12 @@ def test_killed_and_run_again(home: Home, text: MadeSet, tmp_path: Path) -> None
     shutil.copytree(home.root, copy.root)
     folder = copy.precomputed / "tiny" / "1" / text.folder.name
     shutil.rmtree(folder)
-    settings = [word for setting in [*SMALL, SHARD_BYTES] for word in ("--set", setting)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines", "precompute", "train_debug_cpu", "--dataset", "tiny",
-         "--home", str(copy.root), "--json", *settings],
-        cwd=REPOSITORY,
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        while not (folder / "000000.json").is_file():
-            assert process.poll() is None, "it has ended before"
-            time.sleep(0.001)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    assert not (folder / "side.json").exists(), "it was killed in the middle"
-    assert 0 < make(copy).written < text.shards
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED_AFTER_TWO_SHARDS, str(copy.root)], cwd=REPOSITORY, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    assert {path.stem for path in folder.glob("*.json")} == {"000000", "000001"}
+    assert make(copy).written == text.shards - 2
     assert files(folder) == files(text.folder)
 
 
