@@ -8,6 +8,7 @@ its traces go, half-built versions and the reports that show it, then its words 
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 from curation.catalog.datasets import datasets
 from curation.catalog.history import forget_history
@@ -19,7 +20,9 @@ from pipelines.engine import SerialEngine
 from pipelines.job import Silence, started
 from pipelines.report import purge_reports
 from pipelines.settings import Home
+from pipelines.side_lock import held_set
 from pipelines.steps.caption import absorb
+from training.errors import SideShardError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Forgotten:
     versions: list[str]
     """``NAME@VERSION`` of every published version with a sample of the film."""
     side_shards: list[str] = dataclasses.field(default_factory=list)
-    """Folders of what was precomputed of these versions."""
+    """Folders of what was precomputed of these versions, or is being precomputed now."""
 
 
 def forget(home: Home, video_id: str, reason: str) -> Forgotten:
@@ -66,16 +69,29 @@ def forget(home: Home, video_id: str, reason: str) -> Forgotten:
 
 
 def _purge_half_precomputed(home: Home, catalog: Catalog, versions: list[DatasetRow]) -> list[str]:
-    """Remove what killed runs had precomputed of versions; returns the folders of what is whole."""
-    whole = {(home.root / row.uri).parent for row in catalog.rows(SideShardsRow)}
-    left = []
-    for row in versions:
-        for folder in sorted(home.precomputed.glob(f"{row.name}/{row.version}/*")):
-            if folder in whole:
-                left.append(str(folder))
-            else:
+    """Remove what killed runs had precomputed of versions; returns the folders that are left.
+
+    Those are of what is whole, and of what another process is making: it will be whole.
+    """
+    return [
+        str(folder)
+        for row in versions
+        for folder in sorted(home.precomputed.glob(f"{row.name}/{row.version}/*"))
+        if not _purged(home, catalog, folder)
+    ]
+
+
+def _purged(home: Home, catalog: Catalog, folder: Path) -> bool:
+    """Remove a set, unless the catalog has it or another process holds it."""
+    try:
+        with held_set(folder):
+            # Asked only now: before, its maker may have been about to append the row.
+            whole = {(home.root / row.uri).parent for row in catalog.rows(SideShardsRow)}
+            if folder not in whole:
                 shutil.rmtree(folder)
-    return left
+            return folder not in whole
+    except SideShardError:
+        return False
 
 
 def _purge_traces(home: Home, video_id: str) -> int:

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
-import filelock
 import torch
 
 from curation.catalog.store import Catalog
@@ -36,13 +35,14 @@ from pipelines.precompute_work import (
 from pipelines.precomputed import head_of
 from pipelines.run_record import RunRecord, failure_recorded
 from pipelines.settings import Home
+from pipelines.side_lock import held_set
 from pipelines.train_begin import named_in
 from pipelines.version import code_version
 from training.config import TrainConfig
 from training.errors import DamagedSampleError, SideShardError, TrainingError
 from training.latent_windows import SampleWindows
 from training.samples import Samples
-from training.side_shards import Kind, SideHead, WrittenSet, publish_set, shard_name
+from training.side_shards import Kind, SideHead, WrittenSet, cut_of, publish_set, shard_name
 from training.stored_text import caption_key, captions_of
 from training.versions import PublishedVersion, published_version
 
@@ -54,7 +54,6 @@ _OVERHEAD = 1536
 _TIMEOUT_SECONDS = 12 * 3600.0
 _MEMORY_BYTES = 256 << 30
 """A bound against leaks alone: the encoders of others may be of any size."""
-_LOCK = ".lock"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -240,10 +239,12 @@ class _Job:
         begun = now()
         head = head_of(kind, self.version, self.config)
         folder = side_folder(self.home, self.version, head)
-        with _held(folder):
+        with held_set(folder):
+            size = self._cut(folder, head)
             work = _work(kind, self.version, self.config, self.progress)
-            shards = self._shards(kind, folder, work)
-            written = publish_set(folder, head, [made.shard for made in shards], work.damaged)
+            shards = self._shards(kind, folder, work.shards(size))
+            in_place = [made.shard for made in shards]
+            written = publish_set(folder, head, size, in_place, work.damaged)
             self._register(head, written)
         return MadeSet(
             kind=kind,
@@ -258,8 +259,19 @@ class _Job:
             seconds=round((now() - begun).total_seconds(), 3),
         )
 
-    def _shards(self, kind: Kind, folder: Path, work: _Work) -> list[ShardMade]:
-        parts = work.shards(self.config.precomputed.shard_bytes)
+    def _cut(self, folder: Path, head: SideHead) -> int:
+        """Most bytes of a shard: a complete set stays as it is, for a run may be reading it."""
+        asked = self.config.precomputed.shard_bytes
+        stands = cut_of(folder, head)
+        if stands is None or stands == asked:
+            return asked
+        self.progress.say(
+            f"{head.folder_name} is cut into shards of {stands:,} bytes at most and stays so "
+            f"(precomputed.shard_bytes = {asked:,}): to cut it anew, delete its folder first"
+        )
+        return stands
+
+    def _shards(self, kind: Kind, folder: Path, parts: list[tuple[str, ...]]) -> list[ShardMade]:
         tasks = [
             ShardTask(folder, shard_name(k), digest("side-shard", *items), items)
             for k, items in enumerate(parts)
@@ -367,24 +379,3 @@ def _failure(outcome: Failed[ShardTask]) -> TrainingError:
         f"shard {outcome.item.name} of {outcome.item.folder.name} could not be written "
         f"({outcome.kind}): {outcome.message}; run again: finished shards are kept"
     )
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold the lock of a set.
-
-    Raises:
-        SideShardError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise SideShardError(
-            f"{folder.name} is being made already by another process: wait for it"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -99,9 +99,24 @@ def _usable(
     try:
         with SideShards.open(ref) as shards:
             size = f"{len(shards):,} in {shards.bytes / 1e6:,.1f} MB"
+            lacks = _lacks(head.kind, shards.damaged)
     except SideShardError as error:
         return _without(head.kind, use, str(error))
-    return ref, f"precomputed ({head.folder_name}: {size})"
+    return ref, f"precomputed ({head.folder_name}: {size}){lacks}"
+
+
+def _lacks(kind: Kind, damaged: dict[str, str]) -> str:
+    """What a person should know of samples that a set lacks; nothing where it lacks none."""
+    if not damaged:
+        return ""
+    then = {
+        "text": "training stops at the first that is not any more",
+        "latents": "others are shown in their place, also of those that are not any more",
+    }[kind]
+    return (
+        f"; samples damaged when it was made: {len(damaged):,} (such as {min(damaged)}); {then}. "
+        "Where they have been put right, run `tempo precompute` again before training"
+    )
 
 
 def head_of(kind: Kind, version: PublishedVersion, config: TrainConfig) -> SideHead:

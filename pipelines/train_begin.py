@@ -36,7 +36,8 @@ _MAY_CHANGE = (
     "validation.videos", "precomputed",
 )  # fmt: skip
 """What another configuration may differ in and still go on from a checkpoint: none of it decides
-what a step computes, up to rounding. (The length of a cosine schedule is `steps`, and is said.)"""
+what a step computes, up to rounding. (The length of a cosine schedule is `steps`, and is said. So
+is a set of latents that lacks samples which were damaged: it decides that others are shown.)"""
 
 Say = Callable[[str], None]
 

@@ -2,13 +2,16 @@
 
 The dataset is found first: of a name that is mistyped nothing else is worth knowing. Arithmetic and
 the dataset's index are all it takes, so it costs seconds at any size; the trade-off is that no file
-of weights is opened, so whether first weights are of this network only the run itself tells.
+of weights is opened, so whether first weights are of this network, and whether precomputed
+embeddings are by this very text encoder, only the run itself tells.
 """
 
 import dataclasses
+import json
 from typing import Any
 
 from curation.catalog.store import Catalog
+from curation.records import SideShardsRow
 from pipelines.settings import Home
 from pipelines.train_begin import checkpoint_at
 from training.budget import Budget, Machine, budget, remedy
@@ -16,6 +19,8 @@ from training.config import TrainConfig
 from training.data import TrainingData
 from training.errors import TrainingDataError
 from training.versions import PublishedVersion, published_version
+
+_ON_THE_FLY = "encoded on the fly"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +33,8 @@ class DryRun:
         remedy: changes by which it would fit, where it does not; None: none does, or none is due.
         shown: what it would be shown; None where nothing in the dataset can be.
         warnings: what may turn out badly.
+        text: where embeddings of captions are assumed to come from; the encoder takes memory only
+            where they are made on the fly.
     """
 
     dataset: str
@@ -35,12 +42,14 @@ class DryRun:
     remedy: tuple[str, ...] | None
     shown: "Shown | None"
     warnings: list[str]
+    text: str
 
     def lines(self) -> list[str]:
         """In words, one fact a line."""
         facts = {"dataset": self.dataset}
         if self.shown is not None:
             facts |= self.shown.facts()
+        facts["text embeddings"] = self.text
         return [f"{name:<24}{value:>22}" for name, value in facts.items()] + self.budget.lines()
 
     def document(self) -> dict[str, Any]:
@@ -85,6 +94,10 @@ def dry_run(config: TrainConfig, dataset: str, home: Home, machine: Machine) -> 
     """
     with Catalog.open(home.catalog()) as catalog:
         version = published_version(catalog, dataset)
+        text = _text(config, catalog, version)
+    if text != _ON_THE_FLY:
+        precomputed = dataclasses.replace(config.precomputed, text="require")
+        config = dataclasses.replace(config, precomputed=precomputed)
     needed = budget(config, machine)
     shown, warnings = None, [*config.warnings(), *_first_weights(config, home)]
     try:
@@ -92,7 +105,20 @@ def dry_run(config: TrainConfig, dataset: str, home: Home, machine: Machine) -> 
     except TrainingDataError as error:
         warnings.append(f"{version.reference} cannot be trained from as it is: {error}")
     changes = None if needed.fits else remedy(config, machine)
-    return DryRun(version.reference, needed, changes, shown, warnings)
+    return DryRun(version.reference, needed, changes, shown, warnings, text)
+
+
+def _text(config: TrainConfig, catalog: Catalog, version: PublishedVersion) -> str:
+    """Where embeddings come from, told by the kind and length of the encoder: it is not loaded."""
+    if config.precomputed.text == "require":
+        return "precomputed (required)"
+    wanted = {"kind": "text", "manifest_sha256": version.sha256}
+    fits = config.precomputed.text == "auto" and any(
+        row.fingerprint.startswith(config.text.kind)
+        and json.loads(row.settings)["length"] == config.text.length
+        for row in catalog.rows(SideShardsRow, wanted)
+    )
+    return "precomputed (assumed)" if fits else _ON_THE_FLY
 
 
 def _shown(config: TrainConfig, version: PublishedVersion) -> Shown:

@@ -291,11 +291,11 @@ def recomputed_blocks(network: NetworkConfig) -> int:
 
 
 def frozen_bytes(config: TrainConfig) -> Mapping[str, int]:
-    """Weights of codec and text encoder, where they have any."""
+    """Weights of codec and text encoder, where they have any and a run loads them."""
     found = {}
     if config.codec.kind == "wan":
         found["autoencoder"] = FLOAT32 * _WAN_VAE_PARAMETERS
-    if config.text.kind == "umt5":
+    if config.text.kind == "umt5" and config.precomputed.text != "require":
         element = 2 if config.engine.precision == "bfloat16" else FLOAT32
         found["text encoder"] = element * _UMT5_PARAMETERS
     return found

@@ -20,7 +20,8 @@ class PrecomputedConfig:
     Attributes:
         text: embeddings of captions: "auto" uses them where they exist for the run's encoder and
             else encodes on the fly, "require" refuses to train without them, "never" encodes on the
-            fly. No value changes a loss on a processor.
+            fly. No value changes a loss on a processor, unless samples are whole by now that were
+            damaged when latents were made.
         latents: z_0 of windows, likewise; they exist only where `data.windows.starts` is a number.
         conditions: kinds of masks whose condition latents are stored beside each z_0: of those that
             give the same frames of every window. Each takes as much as z_0. Condition latents of

@@ -2,9 +2,11 @@
 
 A set is a folder of plain tars whose members are safetensors under hex names, an index of where
 each stands, and ``side.json``, which says what they were made from and by. Its identity is a hash
-of that, so another encoder or other settings are another set, and nothing is ever half replaced.
-A shard is there when its index is, as in `curation.shards.writing`; the same work gives the same
-bytes, whoever was killed meanwhile. The trade-off: tensors are stored as they are, not compressed,
+of that, so another encoder or other settings are another set. A shard is there when its index is,
+as in `curation.shards.writing`; the same work gives the same bytes, whoever was killed meanwhile,
+and a complete set stays cut as it is. So making one again replaces nothing that is sound, with one
+exception: where samples that were damaged are whole by now, a run that reads it may have to stop,
+and goes on once the set is complete. The trade-off: tensors are stored as they are, not compressed,
 for one read at an offset then brings one whole.
 """
 
@@ -204,18 +206,41 @@ def _write_members(tar: Path, members: Iterable[tuple[str, dict[str, Tensor]]]) 
     return hashes
 
 
+def cut_of(folder: Path, head: SideHead) -> int | None:
+    """Most bytes of a shard, as the complete set of `head` in a folder is cut; None: none is."""
+    try:
+        document = json.loads((folder / MANIFEST).read_bytes())
+        stands = _head_in(document) == head
+        size = document["shard_bytes"]
+    except (OSError, ValueError, KeyError, TypeError):  # absent, or not what was written
+        return None
+    return size if stands and isinstance(size, int) and size > 0 else None
+
+
 def publish_set(
-    folder: Path, head: SideHead, shards: Sequence[WrittenShard], damaged: dict[str, str]
+    folder: Path,
+    head: SideHead,
+    shard_bytes: int,
+    shards: Sequence[WrittenShard],
+    damaged: dict[str, str],
 ) -> WrittenSet:
     """Write the index and the manifest of a set whose shards are all in place.
 
     Args:
         folder: of the set.
         head: what it was made from.
+        shard_bytes: at which it is cut.
         shards: in their order.
         damaged: sample_id -> why it stands in no shard, besides those that shards name.
+
+    Raises:
+        SideShardError: a shard is not in place any more.
     """
     _tidy(folder, {shard.shard for shard in shards})
+    for shard in shards:
+        tar = folder / f"{shard.shard}.tar"
+        if not tar.is_file() or tar.stat().st_size != shard.bytes:
+            raise SideShardError(f"{tar} was in place and is not any more: run again")
     rows = sorted(
         (member.key, number, member.offset, member.size, bytes.fromhex(member.sha256))
         for number, shard in enumerate(shards)
@@ -235,6 +260,7 @@ def publish_set(
     document = {
         "schema_version": SCHEMA_VERSION,
         **dataclasses.asdict(head),
+        "shard_bytes": shard_bytes,
         "shards": [
             {
                 "shard": shard.shard,
@@ -261,7 +287,7 @@ def publish_set(
 
 
 def _tidy(folder: Path, shards: set[str]) -> None:
-    """Remove what killed workers left, and shards from when they were cut at another size."""
+    """Remove what killed workers left, and shards of a cut that was not completed."""
     for partial in folder.glob(".*.partial"):
         partial.unlink()
     for tar in folder.glob("*.tar"):
@@ -281,12 +307,7 @@ class SideShards:
         self._shards: list[str] = [shard["shard"] for shard in document["shards"]]
         self._keys: npt.NDArray[np.bytes_] = np.array(table["key"].to_pylist(), "S")
         self._table = table.drop_columns(["key"]).combine_chunks()
-        self.head = SideHead(
-            document["kind"],
-            document["manifest_sha256"],
-            document["fingerprint"],
-            document["settings"],
-        )
+        self.head = _head_in(document)
         """What it was made from."""
         self.damaged: dict[str, str] = document["damaged"]
         """sample_id -> why nothing could be made of it."""
@@ -360,6 +381,15 @@ class SideShards:
         wanted = key.encode()
         place = int(np.searchsorted(self._keys, np.array(wanted, self._keys.dtype)))
         return place if place < len(self._keys) and self._keys[place] == wanted else None
+
+
+def _head_in(document: dict[str, Any]) -> SideHead:
+    return SideHead(
+        document["kind"],
+        document["manifest_sha256"],
+        document["fingerprint"],
+        document["settings"],
+    )
 
 
 def _unusable(folder: str, why: str) -> SideShardError:

@@ -20,6 +20,7 @@ from pipelines.precompute import MadeSet, PrecomputeRequest, planned, precompute
 from pipelines.precomputed import Choice, choose
 from pipelines.recipes.training import training_recipe
 from pipelines.settings import Home, with_overrides
+from pipelines.side_lock import held_set
 from pipelines.train import TrainRequest, train
 from tests.conftest import REPOSITORY
 from tests.pipelines.test_cli import tempo
@@ -144,6 +145,16 @@ def test_again_mends_what_is_damaged_and_nothing_else(home: Home, text: MadeSet)
     assert sum(row.kind == "text" for row in rows(home)) == 1
 
 
+def test_a_complete_set_stays_cut_as_it_is(home: Home, text: MadeSet) -> None:
+    whole, listener = files(text.folder), Listener()
+    larger = PrecomputeRequest(config("precomputed.shard_bytes=900000"), "tiny")
+    (again,) = precompute(larger, home, SerialEngine(), listener)
+    assert (again.written, again.shards) == (0, text.shards)
+    assert files(text.folder) == whole
+    (said,) = listener.said
+    assert "shards of 7,000 bytes at most and stays so (precomputed.shard_bytes = 900,000)" in said
+
+
 def test_which_is_used(home: Home, text: MadeSet) -> None:
     found = chosen(home)
     assert found.precomputed.text is not None
@@ -204,6 +215,8 @@ def test_a_sample_whose_words_are_damaged_is_named(
     assert made.members <= text.members
     assert made.damaged.keys() == {sample}
     assert made.damaged[sample].startswith("its JSON cannot be read")
+    said = chosen(copy, "text.length=11").said["text"]
+    assert f"; samples damaged when it was made: 1 (such as {sample}); training stops" in said
 
 
 def test_a_missing_encoder_is_said_before_anything_is_made(home: Home, tmp_path: Path) -> None:
@@ -283,15 +296,20 @@ def test_training_is_the_same_with_and_without(home: Home, text: MadeSet, latent
     assert made["never"].val_loss == made["require"].val_loss
 
 
-def test_a_takedown_lists_what_is_whole_and_purges_the_rest(home: Home, text: MadeSet) -> None:
+def test_a_takedown_lists_what_is_whole_or_being_made_and_purges_the_rest(
+    home: Home, text: MadeSet
+) -> None:
     half = text.folder.with_name(f"text-{'0' * 32}")
     half.mkdir()
     (half / "000000.tar").write_bytes(b"words of the film")
+    being_made = text.folder.with_name(f"text-{'1' * 32}")
     with Catalog.open(home.catalog()) as catalog:
         film = catalog.read("samples", columns=["video_id"])["video_id"][0].as_py()
-    gone = forget(home, film, "rights")
+    with held_set(being_made):
+        gone = forget(home, film, "rights")
     assert gone.versions == ["tiny@1"]
-    assert str(text.folder) in gone.side_shards
+    assert {str(text.folder), str(being_made)} <= set(gone.side_shards)
+    assert text.folder.exists() and being_made.exists()
     assert not half.exists()
 
 

@@ -1,10 +1,14 @@
 """A dry run of training: the dataset first, then what it would need and be shown."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 
+from curation.catalog.store import Catalog
 from curation.errors import DatasetError
+from curation.records import SideShardsRow, now
 from pipelines.recipes.training import training_recipe
 from pipelines.settings import Home, with_overrides
 from pipelines.train_dry_run import dry_run
@@ -12,6 +16,7 @@ from tests.training.tiny_dataset import TinyDataset
 from training.budget import Machine, budget
 from training.data import TrainingData
 from training.errors import CheckpointError
+from training.versions import published_version
 
 
 def test_what_would_be_needed_and_shown(tiny: TinyDataset) -> None:
@@ -47,6 +52,35 @@ def test_a_mistyped_name_comes_before_all_else(tiny: TinyDataset) -> None:
     from_nowhere = ["network.init.kind=checkpoint", "network.init.source=nowhere"]
     with pytest.raises(CheckpointError, match="no checkpoint 'nowhere'"):
         dry_run(with_overrides(config, from_nowhere), "tiny", home, Machine(ranks=32))
+
+
+def test_the_text_encoder_counts_where_nothing_is_precomputed(
+    tiny: TinyDataset, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(tiny.home, home.root)
+    a14b = training_recipe("train_stage1_a14b")
+    with Catalog.open(home.catalog()) as catalog:
+        version = published_version(catalog, "tiny")
+        row = SideShardsRow(
+            side_id="0" * 32, kind="text", dataset="tiny", version=1,
+            manifest_sha256=version.sha256, fingerprint="umt5:0a",
+            settings=f'{{"length":{a14b.text.length},"width":4096}}', uri="side.json",
+            sha256="0" * 64, shards=1, members=1, bytes=1, damaged=0, recipe="train_stage1_a14b",
+            code_version="0", run_id="0", recorded_at=now(),
+        )  # fmt: skip
+        catalog.append("side_shards", [row])
+
+    def assumed(*settings: str) -> tuple[str, bool]:
+        planned = dry_run(with_overrides(a14b, list(settings)), "tiny", home, Machine(ranks=32))
+        assert any(line.split() == ["text", "embeddings", *planned.text.split()]
+                   for line in planned.lines())  # fmt: skip
+        return planned.text, "text encoder" in planned.budget.gpu
+
+    assert assumed() == ("precomputed (assumed)", False)
+    assert assumed("precomputed.text=require") == ("precomputed (required)", False)
+    assert assumed("precomputed.text=never") == ("encoded on the fly", True)
+    assert assumed("text.length=300") == ("encoded on the fly", True)
 
 
 def test_as_json(tiny: TinyDataset) -> None:

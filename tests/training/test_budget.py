@@ -250,6 +250,9 @@ def test_the_14b_model_in_numbers() -> None:
     assert counted.gpu["optimiser"] == pytest.approx(8 * 14.289e9 / 8, rel=1e-3)
     assert not counted.fits
     assert "NO" in "\n".join(counted.lines())
+    stored = budget(with_overrides(made, ["precomputed.text=require"]), Machine(ranks=8))
+    assert counted.gpu["text encoder"] == pytest.approx(2 * 5.68e9, rel=1e-3)
+    assert stored.gpu.keys() == counted.gpu.keys() - {"text encoder"}
 
 
 def test_a_remedy_fits_and_is_the_first_that_does() -> None:

@@ -1,5 +1,6 @@
 """Side shards, read by stock tools; and what becomes of them when they are damaged."""
 
+import dataclasses
 import json
 import shutil
 import tarfile
@@ -20,6 +21,7 @@ from training.side_shards import (
     SideRef,
     SideShards,
     WrittenSet,
+    cut_of,
     publish_set,
     shard_name,
     sound_shard,
@@ -40,7 +42,7 @@ def made(folder: Path, *, size: int = 3) -> WrittenSet:
         part = keys[first : first + size]
         members = ((key, CONTENT[key]) for key in part)
         shards.append(write_shard(folder, shard_name(number), digest(*part), members, {}))
-    return publish_set(folder, HEAD, shards, {"b" * 32: "its JSON cannot be read"})
+    return publish_set(folder, HEAD, size, shards, {"b" * 32: "its JSON cannot be read"})
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -116,6 +118,25 @@ def test_what_failed_leaves_nothing_to_be_seen(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no space left"):
         write_shard(tmp_path, "000000", "plan", members(), {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_complete_set_tells_how_it_is_cut(tmp_path: Path) -> None:
+    assert cut_of(tmp_path, HEAD) is None
+    made(tmp_path, size=4)
+    assert cut_of(tmp_path, HEAD) == 4
+    assert cut_of(tmp_path, dataclasses.replace(HEAD, fingerprint="another")) is None
+    for damaged in ("", "{}", "[]", "{"):
+        (tmp_path / MANIFEST).write_text(damaged)
+        assert cut_of(tmp_path, HEAD) is None
+
+
+def test_a_set_that_lost_a_shard_is_not_published(tmp_path: Path) -> None:
+    members = list(CONTENT.items())
+    shards = [write_shard(tmp_path, shard_name(k), "", [members[k]], {}) for k in range(2)]
+    (tmp_path / "000001.tar").unlink()
+    with pytest.raises(SideShardError, match=r"000001\.tar was in place and is not any more"):
+        publish_set(tmp_path, HEAD, 1, shards, {})
+    assert not (tmp_path / MANIFEST).exists()
 
 
 def test_shards_of_another_size_do_not_stay(tmp_path: Path) -> None:
