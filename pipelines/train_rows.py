@@ -32,9 +32,12 @@ class CheckpointRows:
     job: RunJob
     run_id: str
     say: Say
+    _unreadable: set[int] = dataclasses.field(default_factory=set, init=False)
 
     def register(self) -> None:
         """Give each complete checkpoint its row; one that has it keeps it.
+
+        One that cannot be read gets none, which is said once: what the run goes on from is sound.
 
         Raises:
             CatalogError: the catalog cannot take them.
@@ -43,12 +46,9 @@ class CheckpointRows:
         seconds: float | None = None
         rows = []
         for step in complete_steps(job.checkpoints):
-            try:
-                record = read_record(step_folder(job.checkpoints, step))
-            except CheckpointError:
-                if step in complete_steps(job.checkpoints):
-                    raise
-                continue  # rank 0 has deleted it since it was listed
+            record = self._record(step)
+            if record is None:
+                continue
             key = checkpoint_id(job.provenance.training, step)
             # A step that was done again may have come to other weights, up to rounding.
             same = {"checkpoint_id": key, "weights_sha256": record.weights_sha256}
@@ -65,6 +65,17 @@ class CheckpointRows:
             self.register()
         except CatalogError as error:
             self.say(f"warning: no row yet, the next checkpoint tries again: {error}")
+
+    def _record(self, step: int) -> Record | None:
+        """What a checkpoint says of itself; None where it cannot be read, or is gone by now."""
+        try:
+            return read_record(step_folder(self.job.checkpoints, step))
+        except CheckpointError as error:
+            # Rank 0 may have deleted it since it was listed.
+            if step in complete_steps(self.job.checkpoints) and step not in self._unreadable:
+                self._unreadable.add(step)
+                self.say(f"warning: no row for the checkpoint at step {step}: {error}")
+            return None
 
     def _row(self, record: Record, key: str, seconds: float) -> CheckpointRow:
         folder = step_folder(self.job.checkpoints, record.step)

@@ -145,18 +145,26 @@ def step_folder(run: Path, step: int) -> Path:
 
 
 def complete_steps(run: Path) -> list[int]:
-    """Steps of which a run has checkpoints, ascending."""
-    numbers = [
-        found.parent.name.removeprefix(_PREFIX) for found in run.glob(f"{_PREFIX}*/{RECORD}")
-    ]
-    return sorted(int(number) for number in numbers if number.isdecimal())  # no copy of a person's
+    """Steps of which a run has checkpoints, ascending.
+
+    A folder is known by its name alone, which it has got when it was complete: one that has lost
+    its record since is damaged, and not as if it had never been.
+    """
+    folders = filter(_named, run.glob(f"{_PREFIX}*"))
+    return sorted(int(folder.name.removeprefix(_PREFIX)) for folder in folders)
+
+
+def _named(folder: Path) -> bool:
+    """Whether a folder is named as a complete checkpoint is; a person's copy is not."""
+    number = folder.name.removeprefix(_PREFIX)
+    return number.isdecimal() and folder.name == f"{_PREFIX}{int(number):08d}" and folder.is_dir()
 
 
 def read_record(folder: Path) -> Record:
     """What a checkpoint says of itself.
 
     Raises:
-        DamagedCheckpointError: the record is cut short, or files that it names are gone.
+        DamagedCheckpointError: the record is cut short or gone, or files that it names are gone.
         CheckpointError: it is none, or of another version of this code.
     """
     path = folder / RECORD
@@ -165,6 +173,8 @@ def read_record(folder: Path) -> Record:
     except ValueError as error:
         raise DamagedCheckpointError(folder, f"{RECORD} cannot be read ({error})") from error
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and _named(folder):
+            raise DamagedCheckpointError(folder, f"it lacks {RECORD}") from error
         raise _no_checkpoint(folder, error) from error
     try:
         if document.pop("format") != _FORMAT:

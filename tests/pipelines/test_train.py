@@ -193,10 +193,13 @@ def test_an_outage_of_the_catalog_and_a_damaged_checkpoint(
     (name,) = written
     with (made.checkpoint / name).open("r+b") as file:
         file.truncate(999)
+    (home.checkpoints / "unlucky" / "step-00000002" / "record.json").unlink()
     listener = Listener()
     again = train(asked, home, listener)
     assert again.began_at == 4
     assert any("step 6 is damaged" in said for said in listener.said)
+    # The older one stops nothing; it has its row already, and is spoken of once.
+    assert sum("no row for the checkpoint at step 2" in said for said in listener.said) == 1
     assert read_record(made.checkpoint).files == written
     with Catalog.open(home.catalog()) as catalog:
         rows = catalog.rows(CheckpointRow, {"training": "unlucky"})

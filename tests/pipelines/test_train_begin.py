@@ -73,6 +73,7 @@ def flip_a_bit(path: Path) -> None:
         (flip_a_bit, "state-2.safetensors", "state-2.safetensors are not what was written"),
         (Path.unlink, "state-0.safetensors", "it lacks state-0.safetensors"),
         (cut_short, "record.json", "record.json cannot be read"),
+        (Path.unlink, "record.json", "it lacks record.json"),
     ],
 )
 def test_a_damaged_checkpoint_is_passed_over_loudly(
@@ -94,10 +95,11 @@ def test_a_damaged_checkpoint_is_passed_over_loudly(
 
 
 def test_where_nothing_sound_is_left_nothing_is_begun_anew(home: Home) -> None:
-    for step in (2, 4):
-        flip_a_bit(store(home, step, plain(tiny_config())) / "state-0.safetensors")
+    flip_a_bit(store(home, 2, plain(tiny_config())) / "state-0.safetensors")
+    (store(home, 4, plain(tiny_config())) / "record.json").unlink()
     with pytest.raises(
-        CheckpointError, match=r"no sound checkpoint is left in .*\n  step 4: state"
+        CheckpointError,
+        match=r"no sound checkpoint is left in .*\n  step 4: it lacks record.json\n  step 2: state",
     ):
         job_of(begin(), home, print)
     assert complete_steps(home.checkpoints / "it") == [2, 4], "nothing was touched"
