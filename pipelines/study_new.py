@@ -134,48 +134,64 @@ def new_study(request: StudyRequest, engine: Engine, progress: Progress) -> Made
         CurationError: a video cannot be read or written.
         ValueError: the request contradicts itself or what lies in the folders.
     """
-    if request.folder.exists():
-        raise ValueError(f"{request.folder}: is there already; name a folder that is not")
+    _refuse_existing(request.folder)
     items = request.material.items
     originals = [video for videos in items.values() for video in videos.values()]
     width, height = request.size or common_size(originals)
     container = Container(width, height, request.fps)
-    building = request.folder.with_name(f".{request.folder.name}.part")
+    building = _building(request.folder)
     reel = _Reel(request, container, building)
     draft = _draft(request, reel)
-    with _held(building, request.folder):
+    with _becoming(request.folder):
         (building / VIDEOS).mkdir()
         clips = _encode_all(reel.sources, engine, progress)
         study = dataclasses.replace(draft, clips=clips)
         save(study, building)
         make_credentials(building)
-        (building / _LOCK).unlink()
-        building.replace(request.folder)
     return MadeStudy(request.folder, study, (*request.material.notes, *_warnings(study)))
 
 
+def _building(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.part")
+
+
 @contextlib.contextmanager
-def _held(building: Path, folder: Path) -> Iterator[None]:
-    """Make an empty folder of our own; what a killed process left there goes, as ours does.
+def _becoming(folder: Path) -> Iterator[None]:
+    """Make `_building` an empty folder of our own, which becomes `folder` when all went well.
+
+    What a killed process left there goes, and so does what we have made when we fail. The lock goes
+    last, so that nobody takes for left what is being made, renamed or removed.
 
     Raises:
-        ValueError: another process is making the same study.
+        ValueError: another process is making the same study, or has made it meanwhile.
     """
+    building = _building(folder)
     building.mkdir(parents=True, exist_ok=True)
-    building.chmod(0o700)  # the unblinding map is for the owner alone
     lock = filelock.FileLock(building / _LOCK)
     try:
+        building.chmod(0o700)  # the unblinding map is for the owner alone
         lock.acquire(timeout=0)
-    except filelock.Timeout as error:
+    except (filelock.Timeout, FileNotFoundError) as error:
         raise ValueError(f"{folder}: another process is making it just now") from error
     try:
+        _refuse_existing(folder)
         _empty(building)
         yield
+        building.rename(folder)
+        (folder / _LOCK).unlink()
     except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _empty(building)
+            (building / _LOCK).unlink()
+            building.rmdir()  # refused where the next process has come in
         raise
     finally:
         lock.release()
+
+
+def _refuse_existing(folder: Path) -> None:
+    if folder.exists():
+        raise ValueError(f"{folder}: is there already; name a folder that is not")
 
 
 def _empty(building: Path) -> None:
@@ -236,18 +252,20 @@ def _gold_in(request: StudyRequest, reel: _Reel) -> list[Gold]:
         Gold(
             question.prompt,
             reel.add_all(question.videos),
-            _accepted(request.gold / f"{name}.accept.json"),
+            _accepted(request.gold / f"{name}.accept.json", request.mode),
         )
         for name, question in questions_in(request.gold, request.mode).items()
     ]
 
 
-def _accepted(path: Path) -> dict[str, tuple[int, int]]:
+def _accepted(path: Path, mode: Mode) -> dict[str, tuple[int, int]]:
     try:
         return pydantic.TypeAdapter(dict[str, tuple[int, int]]).validate_json(path.read_bytes())
     except (OSError, pydantic.ValidationError) as error:
+        passing = "[-1, -1]" if mode is Mode.PAIRWISE else "[1, 2]"
         raise ValueError(
-            f'{path}: cannot be read; write which answers pass, e.g. {{"motion_quality": [1, 2]}}'
+            f"{path}: cannot be read; write which answers pass, e.g. "
+            f'{{"motion_quality": {passing}}}'
         ) from error
 
 

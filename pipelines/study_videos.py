@@ -169,8 +169,9 @@ def find_prompts(items: Mapping[str, Sequence[Path]], file: Path | None) -> dict
         beside = (_prompt_beside(video) for video in videos)
         prompt = given.get(item) if file else next((words for words in beside if words), None)
         if not prompt or not prompt.strip():
-            remedy = "add it to the file" if file else f"write {videos[0].with_suffix('.txt')}"
-            raise ValueError(f"item {item}: no prompt; {remedy} or give --prompts FILE")
+            beside_it = f"write {videos[0].with_suffix('.txt')} or give --prompts FILE"
+            remedy = f"add it to {file}" if file else beside_it
+            raise ValueError(f"item {item}: no prompt; {remedy}")
         prompts[item] = prompt.strip()
     return prompts
 
@@ -190,8 +191,13 @@ def questions_in(folder: Path, mode: Mode) -> dict[str, Question]:
         ValueError: there is none, one has no prompt, or a pair lacks a side.
     """
     shown = _pairs_in(folder) if mode is Mode.PAIRWISE else _singles_in(folder)
-    prompts = find_prompts({name: [folder / f"{name}.mp4"] for name in shown}, None)
-    return {name: Question(videos, prompts[name]) for name, videos in shown.items()}
+    found = {}
+    for name, videos in shown.items():
+        prompt = (_prompt_beside(folder / f"{name}.mp4") or "").strip()
+        if not prompt:
+            raise ValueError(f"{folder}: {name} has no prompt; write {folder / f'{name}.txt'}")
+        found[name] = Question(videos, prompt)
+    return found
 
 
 def _singles_in(folder: Path) -> dict[str, tuple[Path, ...]]:

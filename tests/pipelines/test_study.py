@@ -33,7 +33,7 @@ from pipelines.engine import SerialEngine
 from pipelines.job import Silence
 from pipelines.settings import Home
 from pipelines.study import check_address, invite, open_store
-from pipelines.study_new import StudyRequest, new_study
+from pipelines.study_new import StudyRequest, _becoming, new_study
 from pipelines.study_runs import material_of
 from pipelines.study_videos import Source, common_size, encode, material_in
 from tests.pipelines.test_cli import tempo
@@ -181,6 +181,20 @@ def test_a_killed_study_is_made_by_the_same_command(videos: Path, tmp_path: Path
     assert len(list((folder / "videos").iterdir())) == 4
 
 
+def test_a_study_is_one_processs_own_until_it_is_whole_and_then_nobodys(tmp_path: Path) -> None:
+    folder, building = tmp_path / "study", tmp_path / ".study.part"
+    with _becoming(folder):
+        (building / "made").touch()
+        with pytest.raises(ValueError, match="another process is making it"), _becoming(folder):
+            pass
+        assert (building / "made").exists()
+    assert [path.name for path in folder.iterdir()] == ["made"]
+    # One that asked whether it is there just before it was.
+    with pytest.raises(ValueError, match="is there already"), _becoming(folder):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["study", "made"]
+
+
 def test_pairs_have_practice_and_gold_of_their_own(videos: Path, tmp_path: Path) -> None:
     practice, gold = tmp_path / "practice", tmp_path / "gold"
     for folder in (practice, gold):
@@ -199,8 +213,14 @@ def test_pairs_have_practice_and_gold_of_their_own(videos: Path, tmp_path: Path)
     assert study.clips[known.videos[0]].source == str(gold / "walls.left.mp4")
     assert study.clips[shown.videos[1]].source == str(practice / "walls.right.mp4")
     assert known.accept == {"motion_quality": (-1, -1)}
-    (gold / "walls.right.mp4").unlink()
     again = dataclasses.replace(request, folder=tmp_path / "t")
+    (gold / "walls.accept.json").unlink()
+    with pytest.raises(ValueError, match=r'"motion_quality": \[-1, -1\]'):
+        new_study(again, SerialEngine(), Silence())
+    (gold / "walls.txt").unlink()
+    with pytest.raises(ValueError, match=r"walls has no prompt; write .*walls\.txt$"):
+        new_study(again, SerialEngine(), Silence())
+    (gold / "walls.right.mp4").unlink()
     with pytest.raises(ValueError, match=r"walls\.left\.mp4 and walls\.right\.mp4"):
         new_study(again, SerialEngine(), Silence())
 
