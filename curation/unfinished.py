@@ -7,6 +7,7 @@ removes it. The price is one look at the folder for each file.
 """
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -15,12 +16,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Lend a temporary file that becomes `path` once it is whole, on the disk, and not before.
 
     Of an attempt that fails nothing stays, which matters most where the disk is full.
+
+    Raises:
+        OSError: the file cannot be written, or its file system refuses locks.
     """
     discard_abandoned(path)
     partial, held = _own(path)
@@ -42,7 +48,7 @@ def discard_abandoned(path: Path) -> None:
             contextlib.suppress(FileNotFoundError, BlockingIOError, PermissionError),
             partial.open("rb+") as file,
         ):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             partial.unlink()
 
 
@@ -66,7 +72,27 @@ def _own(path: Path) -> tuple[Path, BinaryIO]:
     while True:
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
         held = partial.open("xb")
-        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            _lock(held, fcntl.LOCK_EX)
+        except BaseException:
+            held.close()
+            partial.unlink(missing_ok=True)
+            raise
         if partial.exists():  # else somebody took it for abandoned before it was locked
             return partial, held
         held.close()
+
+
+def _lock(file: BinaryIO, how: int) -> None:
+    """Take a lock, or say why none can be had here."""
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise OSError(
+            error.errno,
+            f"{os.strerror(error.errno)}: the file system there refuses locks (flock); mount it "
+            "with them (NFS: its lock service up, without nolock) or use another",
+            file.name,
+        ) from error

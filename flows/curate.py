@@ -63,7 +63,7 @@ def curate_videos(
         workers: Processes that work at the same time.
         engine: Where they work: local, or ray or ray://HOST:PORT for a cluster.
         retry: Also try films again whose quarantine is permanent.
-        hours: End it after so long; what is done stays, and the next run goes on. Default: no end.
+        hours: End a try after so long; what is done stays, the next run goes on. Default: no end.
 
     Returns:
         ``NAME@VERSION``.

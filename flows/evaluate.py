@@ -61,7 +61,7 @@ def evaluate_model(
         set: Fields of the recipe to override, such as frames=97
         home: Where everything is kept, on the worker; default $TEMPO_HOME or ./tempo-home.
         workers: Processes that work at the same time, each on a GPU of its own.
-        hours: End it after so long; what is made and judged stays. Default: no end.
+        hours: End a try after so long; what is made and judged stays. Default: no end.
 
     Returns:
         The evaluation's id.

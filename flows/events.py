@@ -1,6 +1,7 @@
 """The events that other automations may wait for, each with an id that depends on what happened.
 
-A run that is repeated emits the same event with the same id, and Prefect keeps it once. A run that
+A run that is repeated emits the same event with the same id, and Prefect keeps it once, for as long
+as it keeps events (PREFECT_SERVER_EVENTS_RETENTION_PERIOD, a week by default). A run that
 was lost between a deed and its event leaves it to the next one, which asks whether it was told.
 """
 

@@ -48,30 +48,34 @@ def make_cluster(folder: Path, user: str, password: str, log: Path, *options: st
     Raises:
         StackError: it could not be made.
     """
+    initdb, runs_as = programs() / "initdb", server_user()
+    if runs_as:
+        _refuse_if_closed(folder.parent, runs_as)
     folder.mkdir(mode=0o700, exist_ok=True)
     partial, words = folder / "data.partial", folder / "password"
     if partial.exists():
         shutil.rmtree(partial)
-    words.write_text(password, encoding="utf-8")
-    runs_as = server_user()
-    if runs_as:
-        _refuse_if_closed(folder.parent, runs_as)
-        for path in (folder, words):
-            shutil.chown(path, runs_as)
-    with log.open("ab") as opened:
-        done = subprocess.run(  # noqa: S603 - PostgreSQL's own program
-            [
-                *(programs() / "initdb", "--pgdata", partial),
-                *("--auth", "scram-sha-256", "--username", user, "--pwfile", words),
-                *options,
-            ],
-            check=False,
-            user=runs_as,
-            cwd=folder,
-            stdout=opened,
-            stderr=subprocess.STDOUT,
-        )
-    words.unlink()
+    try:
+        words.touch(mode=0o600)
+        words.write_text(password, encoding="utf-8")
+        if runs_as:
+            for path in (folder, words):
+                shutil.chown(path, runs_as)
+        with log.open("ab") as opened:
+            done = subprocess.run(  # noqa: S603 - PostgreSQL's own program
+                [
+                    *(initdb, "--pgdata", partial),
+                    *("--auth", "scram-sha-256", "--username", user, "--pwfile", words),
+                    *options,
+                ],
+                check=False,
+                user=runs_as,
+                cwd=folder,
+                stdout=opened,
+                stderr=subprocess.STDOUT,
+            )
+    finally:
+        words.unlink(missing_ok=True)
     if done.returncode:
         raise StackError(f"PostgreSQL's files could not be made; see {log}")
     partial.rename(folder / "data")

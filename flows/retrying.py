@@ -50,7 +50,7 @@ def error_can_pass(error: BaseException) -> bool:
 
 
 def seconds_of(hours: float | None) -> float | None:
-    """A job's limit of time as Prefect wants it. None: it takes as long as its items may.
+    """The limit of time of each try of a job, as Prefect wants it. None: as long as its items may.
 
     What may hang has limits of its own, item by item. So a job has none unless it is asked for: a
     library or a training may rightly take weeks, and what is cut short goes on with the next run.

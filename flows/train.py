@@ -60,7 +60,7 @@ def train_model(
         ranks: Processes, each with a GPU of its own; default one for each GPU of the worker.
         set: Fields of the recipe to override, such as optimiser.lr=2e-5
         home: Where everything is kept, on the worker; default $TEMPO_HOME or ./tempo-home.
-        hours: End it after so long; the next run goes on from the newest checkpoint. Default: no
+        hours: End a try after so long; the next run goes on from the newest checkpoint. Default: no
             end.
 
     Returns:

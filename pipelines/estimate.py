@@ -12,6 +12,7 @@ import dataclasses
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -228,9 +229,11 @@ def _scratch(parent: Path | None) -> Iterator[Path]:
 def _remove_left(above: Path) -> None:
     """Remove the folders of pilots that were killed: nobody holds their locks any more."""
     for folder in above.glob(f"{_PREFIX}*"):
-        # What is another's, be it a link, is the other's affair. One that is locked lives.
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            if folder.lstat().st_uid == os.getuid():
+        # What is another's, a link or a file is no affair of ours. One that is locked lives, and
+        # one that cannot be removed must not keep this pilot from its work.
+        with contextlib.suppress(OSError):
+            found = folder.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
                 with (folder / _IN_USE).open("rb") as mark:
                     fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder)

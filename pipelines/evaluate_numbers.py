@@ -76,7 +76,7 @@ def numbers_of(
             recipe=config.recipe,
             profile=config.metrics.profile,
             config=json.loads(canonical_json(config)),
-            metrics={plan.name: plan.provenance() for plan in prepared.metrics},
+            metrics=prepared.provenance,
             machines=tuple(sorted({record["device"] for record in records.values()})),
             code=code_version(),
             run_id=run_id,

@@ -1,8 +1,9 @@
 """What an evaluation will make, checked before a GPU is used: suite, checkpoint, metrics, videos.
 
-Its id is a hash of all that decides its numbers, so that the same question has the same answer's
-name on every machine. Everything is read, hashed and decoded that can be; for a checkpoint of
-14 billion weights that is a minute, and it saves finding out after a night.
+Its id is a hash of all that decides its numbers, the kind of device that makes its videos included,
+so that the same question has the same answer's name on every machine of a kind. Everything is read,
+hashed and decoded that can be; for a checkpoint of 14 billion weights that is a minute, and it
+saves finding out after a night.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from curation.catalog.store import Catalog
 from curation.records import CheckpointRow, canonical_json, digest
 from evaluation.errors import MissingWeightsError
 from evaluation.metrics.build import MetricPlan, plan_metrics
+from evaluation.metrics.provenance import Provenance
 from evaluation.suites import Suite
 from evaluation.variants import labels
 from model.errors import CheckpointError
@@ -43,6 +45,7 @@ class Prepared:
         cells: every video.
         petaflops: of a video of each variant.
         metrics: what judges.
+        provenance: of each metric, by name; taken now, for its files may be gone when all is made.
         warnings: what may turn out badly, each with its remedy.
     """
 
@@ -55,6 +58,7 @@ class Prepared:
     cells: tuple[Cell, ...]
     petaflops: tuple[float, ...]
     metrics: tuple[MetricPlan, ...]
+    provenance: dict[str, Provenance]
     warnings: tuple[str, ...]
 
     def missing(self, home: Home) -> list[Cell]:
@@ -116,7 +120,9 @@ def prepare(request: EvaluateRequest, home: Home, *, tolerant: bool = False) -> 
         *warnings_of(checkpoint),
         *(text for plan in plans for text in plan.warnings),
     ]
+    cells = cells_of(config, suite.prompts, checkpoint, fingerprint)
     decisive = {
+        "videos": [cell.key for cell in cells],  # all that decides their frames
         "checkpoint": fingerprint,
         "suite": suite.sha256,
         "variants": config.variants,
@@ -133,11 +139,12 @@ def prepare(request: EvaluateRequest, home: Home, *, tolerant: bool = False) -> 
         checkpoint_id=row.checkpoint_id if row else None,
         fingerprint=fingerprint,
         suite=suite,
-        cells=tuple(cells_of(config, suite.prompts, checkpoint, fingerprint)),
+        cells=tuple(cells),
         petaflops=tuple(
             petaflops(variant, config.sampler, network, text) for variant in config.variants
         ),
         metrics=metrics,
+        provenance={plan.name: plan.provenance() for plan in metrics},
         warnings=tuple(dict.fromkeys(warnings)),
     )
 

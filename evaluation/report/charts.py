@@ -105,16 +105,20 @@ def drift(curves: Sequence[Curve], entries: Sequence[Entry], words: str, title: 
 
 
 def _apart(places: Sequence[float]) -> list[float]:
-    """The places moved so far that the numbers there do not lie upon each other, in their order."""
+    """The places moved so far that the numbers there do not lie upon each other, in their order.
+
+    Of more lines than there is room for, the numbers are as far apart as the picture lets them be.
+    """
+    distance = min(_LINE, (_HEIGHT - _BOTTOM - _TOP) / max(len(places) - 1, 1))
     order = sorted(range(len(places)), key=lambda at: places[at])
     moved = list(places)
     for above, below in itertools.pairwise(order):
-        moved[below] = max(moved[below], moved[above] + _LINE)
+        moved[below] = max(moved[below], moved[above] + distance)
     # What was pushed over the floor pushes back.
     lowest = _HEIGHT - _BOTTOM
     for at in reversed(order):
         moved[at] = min(moved[at], lowest)
-        lowest = moved[at] - _LINE
+        lowest = moved[at] - distance
     return moved
 
 

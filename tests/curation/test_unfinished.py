@@ -1,5 +1,8 @@
 """Files that are there whole or not at all, whoever writes them beside us and however they end."""
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -63,6 +66,18 @@ def test_many_writers_of_one_file_leave_one_whole_file(tmp_path: Path) -> None:
     assert len(set(path.read_text().split())) == 1
     assert len(path.read_text().split()) == 50
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_where_locks_are_refused_it_says_so_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:  # as a network's file system does that we do not have here
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match=r"refuses locks .*numbers"), replacing(tmp_path / "numbers"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:

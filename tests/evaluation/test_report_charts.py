@@ -6,15 +6,18 @@ import re
 import pytest
 
 from evaluation.report.charts import drift, quality_against_cost
-from evaluation.report.choosing import Curve, entries_of
+from evaluation.report.choosing import Curve, Entry, entries_of
 from evaluation.variants import Variant
 from tests.evaluation.judged import evaluation, shown, video
 
-SCHEDULES = [Variant("f(24)m(1)", 25 + 24 * number) for number in range(4)]
-FOUND = evaluation(
-    [shown("a")], [video("a", number, {"dynamic_degree": 0.0}) for number in range(4)], SCHEDULES
-)
-ENTRIES = entries_of(FOUND, None)
+
+def entries(count: int) -> list[Entry]:
+    schedules = [Variant("f(24)m(1)", 25 + 24 * number) for number in range(count)]
+    videos = [video("a", number, {"dynamic_degree": 0.0}) for number in range(count)]
+    return entries_of(evaluation([shown("a")], videos, schedules), None)
+
+
+ENTRIES = entries(4)
 
 
 def numbers_at(chart: str) -> list[float]:
@@ -34,6 +37,16 @@ def test_numbers_of_lines_that_end_together_lie_apart(ends: tuple[float, ...]) -
     assert ordered[-1] <= 200
     # A higher end has the higher number.
     assert [end for _, end in sorted(zip(places, ends, strict=True))] == sorted(ends, reverse=True)
+
+
+@pytest.mark.parametrize("ends", [[50.0] * 20, [70.0 + number for number in range(20)]])
+def test_numbers_of_more_lines_than_have_room_stay_in_the_picture(ends: list[float]) -> None:
+    lines = [Curve(number, (0.0, 2.0), (70.0, end)) for number, end in enumerate(ends)]
+    places = sorted(numbers_at(str(drift(lines, entries(20), "words", "title"))))
+    assert len(places) == 20
+    assert places[0] >= 12  # their feet, with room for their heads
+    assert places[-1] <= 200 - 20
+    assert all(below - above >= 8 for above, below in itertools.pairwise(places))
 
 
 def test_percents_have_no_axis_below_zero_and_one_prompt_no_interval() -> None:

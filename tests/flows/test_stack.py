@@ -5,7 +5,10 @@ import subprocess
 from pathlib import Path
 
 import psutil
+import pytest
 
+from flows.errors import StackError
+from flows.postgres import make_cluster
 from flows.stack import Stack, running, stop, write_environment
 
 
@@ -22,6 +25,14 @@ def test_a_service_that_nobody_buries_has_ended(tmp_path: Path) -> None:
     finally:
         service.kill()
         service.wait()
+
+
+def test_a_password_does_not_outlive_the_making_of_a_cluster(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    # Root is refused, whose server's user may not enter here; others have no place for the log.
+    with pytest.raises((StackError, FileNotFoundError)):
+        make_cluster(folder, "films", "correct horse", tmp_path / "nowhere" / "log")
+    assert not (folder / "password").exists()
 
 
 def test_a_shell_reads_the_environment_as_it_was_meant(tmp_path: Path) -> None:

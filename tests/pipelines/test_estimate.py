@@ -85,6 +85,18 @@ def test_the_next_pilot_removes_what_a_killed_one_left(films: Path, tmp_path: Pa
     assert not list(tmp_path.glob("tempo-estimate-*"))
 
 
+def test_what_is_named_like_a_pilots_folder_and_is_none_is_let_be(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / ".in-use").touch()
+    (tmp_path / "tempo-estimate-link").symlink_to(elsewhere)
+    (tmp_path / "tempo-estimate-notes.txt").write_text("of mine")
+    there = set(tmp_path.rglob("*"))
+    with _scratch(tmp_path) as ours:
+        assert ours.is_dir()
+    assert set(tmp_path.rglob("*")) == there
+
+
 def test_what_cannot_be_sampled_is_said(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("uri\nnone.mp4\n")
     with pytest.raises(ValueError, match="not one of these films can be read"):

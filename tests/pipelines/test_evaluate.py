@@ -358,6 +358,22 @@ def test_a_dry_run_makes_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+def test_other_videos_are_another_evaluation(
+    tmp_path: Path, checkpoints: tuple[Path, Path], suite: Path
+) -> None:
+    """Also where it is the machine that makes them others."""
+    machines: list[dict[str, Any]] = [{}, {"tiling": True}, {"device": "cuda"}, {"memory_gib": 9.0}]
+    plain, *others, roomy = (
+        prepare(EvaluateRequest(config, checkpoints[0], str(suite)), Home(tmp_path))
+        for config in (
+            dataclasses.replace(CONFIG, resources=dataclasses.replace(CONFIG.resources, **machine))
+            for machine in machines
+        )
+    )
+    assert all(other.id != plain.id for other in others)
+    assert (roomy.id, roomy.cells) == (plain.id, plain.cells)
+
+
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
 def test_recipes_are_named_as_they_are_and_plan(
     recipe: str, tmp_path: Path, checkpoints: tuple[Path, Path], suite: Path
