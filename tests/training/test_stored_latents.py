@@ -51,7 +51,7 @@ def stored(
         members = windows.members(wanted, codec, CPU, {})
         shard = write_shard(folder, "000000", "plan", members, damaged)
         assert len(shard.members) == sum(len(windows.of(sample)) for sample in wanted)
-    return publish_set(folder, latents_head("a" * 64, config, codec), [shard], {}).ref
+    return publish_set(folder, latents_head("a" * 64, config, codec), 1 << 20, [shard], {}).ref
 
 
 def batches_of(

@@ -56,7 +56,7 @@ def test_long_shots_make_runs_alone() -> None:
 
 def stored(folder: Path, encoder: TextEncoder) -> StoredText:
     written = write_shard(folder, "000000", "plan", embedded(CAPTIONS, encoder), {})
-    made = publish_set(folder, text_head("a" * 64, encoder), [written], {})
+    made = publish_set(folder, text_head("a" * 64, encoder), 1 << 20, [written], {})
     return StoredText.open(SideRef(made.ref.manifest, made.ref.sha256))
 
 
