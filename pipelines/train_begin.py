@@ -3,7 +3,7 @@
 A run is a function of its config and its data, so one that goes on from an older checkpoint ends
 with the same weights, only later. That is why a damaged checkpoint is passed over, loudly, where a
 sound one is left; where none is, nothing is begun anew unasked. The trade-off is that all of a
-checkpoint is read once more before any rank starts.
+checkpoint is read once more before any rank starts; of a run that is done, only its record is.
 """
 
 import dataclasses
@@ -74,7 +74,7 @@ def job_of(begin: Beginning, home: Home, say: Say) -> RunJob:
             f"run {name} has a checkpoint at step {step}, and resume is 'never': give another "
             f"--name, or delete {checkpoints}"
         )
-    before = _newest_sound(checkpoints, say)
+    before = _finished(checkpoints, begin.config.steps) or _newest_sound(checkpoints, say)
     if before is None:
         config = init_in(home, begin.config)
         parent = _parent(config)
@@ -190,6 +190,17 @@ def _missing(recorded: dict[str, Any], known: dict[str, Any], prefix: str = "") 
         elif isinstance(value, dict) and isinstance(known[name], dict):
             found += _missing(value, known[name], f"{prefix}{name}.")
     return found
+
+
+def _finished(checkpoints: Path, steps: int) -> Record | None:
+    """The record of the newest checkpoint, where no step is left: no rank will read its weights."""
+    step = latest(checkpoints)
+    if step is None or step < steps:
+        return None
+    try:
+        return read_record(step_folder(checkpoints, step))
+    except DamagedCheckpointError:
+        return None  # which is said where it is passed over
 
 
 def _newest_sound(checkpoints: Path, say: Say) -> Record | None:

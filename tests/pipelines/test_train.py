@@ -191,8 +191,7 @@ def test_an_outage_of_the_catalog_and_a_damaged_checkpoint(
 
     written = read_record(made.checkpoint).files
     (name,) = written
-    with (made.checkpoint / name).open("r+b") as file:
-        file.truncate(999)
+    (made.checkpoint / name).unlink()
     (home.checkpoints / "unlucky" / "step-00000002" / "record.json").unlink()
     listener = Listener()
     again = train(asked, home, listener)

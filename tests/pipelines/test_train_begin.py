@@ -48,7 +48,7 @@ def store(home: Home, step: int, config: dict[str, Any], *, skipped: int = 0) ->
 
 
 def begin(config: TrainConfig | None = None) -> Beginning:
-    return Beginning(config or tiny_config(), "it", VERSION, may_resume=True)
+    return Beginning(config or tiny_config(steps=20), "it", VERSION, may_resume=True)
 
 
 @pytest.fixture
@@ -103,6 +103,16 @@ def test_where_nothing_sound_is_left_nothing_is_begun_anew(home: Home) -> None:
     ):
         job_of(begin(), home, print)
     assert complete_steps(home.checkpoints / "it") == [2, 4], "nothing was touched"
+
+
+def test_of_a_run_that_is_done_only_the_record_is_read(home: Home) -> None:
+    folders = [store(home, step, plain(tiny_config())) for step in (2, 4)]
+    flip_a_bit(folders[1] / "state-0.safetensors")
+    said: list[str] = []
+    assert job_of(begin(tiny_config(steps=4)), home, said.append).resume == 4
+    assert not said and complete_steps(home.checkpoints / "it") == [2, 4]
+    # More steps are asked for: now its weights count.
+    assert job_of(begin(tiny_config(steps=5)), home, said.append).resume == 2
 
 
 def test_a_run_does_not_begin_from_damaged_weights(home: Home) -> None:
