@@ -31,6 +31,9 @@ from model.work import Execution, batches, rounds, useful
 if TYPE_CHECKING:
     from model.dit import MultiMaskDiT
 
+_SIDE = 16
+"""A request's sides are multiples of so many pixels."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
@@ -103,8 +106,13 @@ class TreeGenerator:
                 f"the network reads {reads} channels, and noise, mask and condition are "
                 f"{2 * latents + MASK_CHANNELS}: use an image-to-video network, as Wan2.2-I2V is"
             )
-        # A request's sides are multiples of 16: Wan's patches of 2 x 2 latents, or smaller ones.
-        assert 16 % self.token_side == 0 and self.size.patch_size[1] == self.size.patch_size[2]
+        rows, columns = self.size.patch_size[1:]
+        if rows != columns or _SIDE % self.token_side:
+            raise ValueError(
+                f"network.patch_size = {self.size.patch_size}: sides of videos are multiples of "
+                f"{_SIDE} pixels, so a token must be a square whose side divides {_SIDE}; use a "
+                "network with Wan's patches of 2 x 2 latents, or with smaller ones"
+            )
 
     @property
     def fingerprint(self) -> str:

@@ -6,7 +6,7 @@ tells what no loss does (whether the scene is there, and moves); it proves nothi
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,14 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from curation.video.encode import FilmWriter
-from curation.video.packed import PackedVideo
-from model.generation import TreeGenerator
+from model.generation import Segment, TreeGenerator
 from model.request import Request
 from model.sampling import LevelSampling, Sampling
 from model.schedule import TOP_RATE, Schedule
 from model.tree import plan_tree
 from pipelines.pictures import ContactSheet, to_pictures, to_tensor
 from training.errors import TrainingDataError
-from training.examples import caption_of, fit
+from training.examples import caption_of, decode_window
 from training.samples import Samples, StoredSample
 from training.trainer import RunJob
 from training.windows import WindowConfig, size_for
@@ -111,6 +110,11 @@ class HeldOutVideo:
             raise TrainingDataError(
                 f"windows.sizes begins with {width}x{height}, and videos have multiples of {_SIDE}"
             )
+        if _SIDE % windows.token_side:
+            raise TrainingDataError(
+                f"windows.token_side = {windows.token_side}, and videos have tokens whose side "
+                f"divides {_SIDE} pixels"
+            )
         samples = Samples.open(manifest, "val")
         try:
             stored, schedule, frames = _longest(samples, windows)
@@ -118,7 +122,7 @@ class HeldOutVideo:
             samples.close()
         shown = range(0, frames, schedule.strides[-1])
         truth = np.empty((len(shown), height, width, 3), np.uint8)
-        fit(PackedVideo(stored.mp4).frames(shown), truth)
+        decode_window(stored, np.array(shown), truth)
         shots = np.searchsorted([shot.end for shot in stored.shots], shown, side="right")
         request = Request(
             plan=plan_tree(schedule, frames, given=[0]),
@@ -134,25 +138,40 @@ class HeldOutVideo:
         """See `SampleMaker`."""
         segments = generator.generate(self.request)
         sheet = sheet_of(self.folder, step)
-        if not write:
-            for _ in segments:
+        try:
+            if write:
+                self._write(segments, sheet)
+        finally:
+            for _ in segments:  # the network runs equally often on all ranks, also if this fails
                 pass
-            return sheet
+        return sheet
+
+    def _write(self, segments: Iterator[Segment], sheet: Path) -> None:
+        """Write the video and its sheet.
+
+        Raises:
+            OSError, EncodeError: they cannot be written; nothing unfinished is left.
+        """
         sheet.parent.mkdir(parents=True, exist_ok=True)
         video = sheet.with_suffix(".mp4")
         unfinished = video.with_name(f".{video.name}.part")
+        try:
+            self._encode(segments, unfinished, sheet)
+            unfinished.replace(video)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def _encode(self, segments: Iterator[Segment], video: Path, sheet: Path) -> None:
         rate = self.request.plan.schedule.rates[-1]
         page = ContactSheet(len(self.truth), rate)
         size = self.request.width, self.request.height
-        with FilmWriter(unfinished, *size, fps=Fraction(rate)) as writer:
+        with FilmWriter(video, *size, fps=Fraction(rate)) as writer:
             for segment in segments:
                 for picture in to_pictures(segment.frames):
                     page.show(writer.frames, picture)
                     writer.write_rgb(picture)
-        unfinished.replace(video)
         page.save(sheet)
         _add_truth(sheet, self.truth, rate)
-        return sheet
 
 
 def _longest(samples: Samples, windows: WindowConfig) -> tuple[StoredSample, Schedule, int]:

@@ -2,13 +2,16 @@
 
 All ranks do all of it together, also the video, which one alone could make: sharded weights need
 them all, and none waits at a barrier that might run out. The trade-off is that ranks with whole
-weights repeat one another's work.
+weights repeat one another's work. A video decides nothing: it is made when all that counts of a
+step is stored, and one that cannot be written is said and left out.
 """
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from curation.errors import EncodeError
 from model.generation import TreeGenerator
 from training.engine import Engine
 from training.journal import Journal
@@ -25,6 +28,10 @@ class SampleMaker(Protocol):
 
         Returns:
             Where its contact sheet is.
+
+        Raises:
+            OSError, EncodeError: it cannot be written; its part in making it is done nevertheless,
+                for the other ranks.
         """
         ...
 
@@ -41,6 +48,10 @@ class HeldOutJudge:
         steps: of the run; after the last there is always a video.
         sample: makes a video; None: none is made.
         show: told of each contact sheet, on the first rank.
+        say: hears of a video that could not be written, on the first rank.
+
+    Raises:
+        ValueError: videos are asked for, of a network that makes none.
     """
 
     def __init__(
@@ -54,13 +65,18 @@ class HeldOutJudge:
         steps: int,
         sample: SampleMaker | None,
         show: Callable[[int, Path], None],
+        say: Callable[[str], None],
     ) -> None:
         assert validation.config.every is not None
         self._every, self._steps = validation.config.every, steps
         self._validation = validation
         self._engine, self._world, self._journal = engine, world, journal
-        self._sample, self._show = sample, show
-        self._generator = TreeGenerator(engine.network, objective.codec, objective.text)
+        self._show, self._say = show, say
+        self._videos = validation.config.videos
+        self._sample: Callable[[int], Path] | None = None
+        if sample is not None and self._videos is not None:
+            generator = TreeGenerator(engine.network, objective.codec, objective.text)
+            self._sample = functools.partial(sample, generator, write=world.first)
 
     def due(self, step: int) -> bool:
         """See `Validator.due`."""
@@ -70,7 +86,6 @@ class HeldOutJudge:
         """See `Validator.run`."""
         with self._engine.averaged():
             own = self._validation.losses(self._engine.run)
-            sheet = self._video(step)
         # Ranks that share samples have measured the same windows.
         losses = self._world.summed(own) / self._world.context_parallel
         found = float(losses.mean())
@@ -78,16 +93,19 @@ class HeldOutJudge:
             names = self._validation.config.names
             means = dict(zip(names, losses.mean(dim=0).tolist(), strict=True))
             self._journal.validated(step, found, means)
-            if sheet is not None:
-                self._journal.picture(step, sheet)
-                self._show(step, sheet)
         return found
 
-    def _video(self, step: int) -> Path | None:
-        """After every few measurements, and after the last step."""
-        videos = self._validation.config.videos
-        if self._sample is None or videos is None:
-            return None
-        if step < self._steps and step % (self._every * videos):
-            return None
-        return self._sample(self._generator, step, write=self._world.first)
+    def look(self, step: int) -> None:
+        """See `Validator.look`: a video after every few measurements, and after the last step."""
+        if self._sample is None or self._videos is None:
+            return
+        if step < self._steps and step % (self._every * self._videos):
+            return
+        try:
+            with self._engine.averaged():
+                sheet = self._sample(step)
+            if self._journal is not None:
+                self._journal.picture(step, sheet)
+                self._show(step, sheet)
+        except (OSError, EncodeError) as error:
+            self._say(f"warning: no video of step {step}, training goes on: {error}")

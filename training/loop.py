@@ -36,6 +36,10 @@ class Validator(Protocol):
         """Judge them; all ranks call it together, and get the same validation loss."""
         ...
 
+    def look(self, step: int) -> None:
+        """Show what they can do, after `run`; all ranks call it together."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
@@ -94,6 +98,8 @@ def fit(parts: Parts, start: int, skipped: int = 0) -> None:
                 parts.save(Standing(done, skipped, judged))
             if diverged:
                 raise diverged_at(step, skipped)
+            if parts.validator is not None and judged is not None:
+                parts.validator.look(done)  # with the checkpoint stored, whatever becomes of it
 
 
 def train_step(parts: Parts, loader: Loader, step: int) -> tuple[StepReport, list[dict[str, Any]]]:

@@ -193,6 +193,7 @@ def _judge(
         steps=job.config.steps,
         sample=sample,
         show=lambda step, sheet: tell("sample", {"step": step, "sheet": str(sheet)}),
+        say=lambda message: tell("say", {"message": message}),
     )
 
 

@@ -59,6 +59,13 @@ def test_a_token_may_be_a_single_latent(generator: TreeGenerator) -> None:
     assert made.shape == (3, 33, HEIGHT, WIDTH)
 
 
+def test_tokens_that_no_request_is_made_of_are_refused(generator: TreeGenerator) -> None:
+    for patch in ((1, 4, 4), (1, 1, 2)):
+        large = MultiMaskDiT.of(dataclasses.replace(presets.tiny(), patch_size=patch))
+        with pytest.raises(ValueError, match=r"patch_size = \(1, .*multiples of 16"):
+            dataclasses.replace(generator, network=large)
+
+
 def test_order_changes_nothing(generator: TreeGenerator, plain: torch.Tensor) -> None:
     seen: list[str] = []
     deep = generator.generate(

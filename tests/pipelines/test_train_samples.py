@@ -64,10 +64,15 @@ def test_ranks_that_do_not_write_make_it_too_and_leave_nothing(
             calls.clear()
             if not write:
                 assert not list(tmp_path.iterdir())
+        # One that cannot write (the encoder, as there is a folder of that name) does its part too.
+        (tmp_path / "samples" / ".step-00000002.mp4.part").mkdir()
+        with pytest.raises(OSError, match="step-00000002"):
+            video(generator, 2, write=True)
+        counts.append(len(calls))
     finally:
         counting.remove()
     # 20 steps of one window, 15 of two and 10 of four, of which some go together.
-    assert counts[0] == counts[1] >= 20 + 15 + 10
+    assert counts[0] == counts[1] == counts[2] >= 20 + 15 + 10
 
 
 @pytest.mark.parametrize(
@@ -95,6 +100,7 @@ def test_the_tree_has_the_rates_of_the_run(
         (WindowConfig(sizes=((96, 64),), lengths=(153,), max_crop=0.6), "has 609 frames"),
         (WindowConfig(sizes=((96, 64),), lengths=(9,), max_crop=0.0), "the shape of 96x64"),
         (WindowConfig(sizes=((88, 64),), token_side=8), "88x64, and videos have multiples of 16"),
+        (WindowConfig(sizes=((96, 64),), token_side=32), "token_side = 32, and videos have tokens"),
     ],
 )
 def test_why_there_is_no_video(tiny: TinyDataset, windows: WindowConfig, why: str) -> None:

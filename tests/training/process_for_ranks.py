@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from model.lora import LoraSettings
+from pipelines.train_samples import HeldOutVideo
 from tests.training.tiny_run import job_of, tiny_config
 from training.checkpoint import step_folder
 from training.config import TrainConfig
@@ -21,6 +22,7 @@ from training.ranks import RankPlace
 from training.trainer import train
 
 HALF, STEPS = 2, 4
+SAID = "said.txt"
 ENGINES = {
     "zero0": EngineConfig(zero=0),
     "zero1": EngineConfig(zero=1),
@@ -59,6 +61,20 @@ def main(rank: int, world: int, folder: Path, manifest: Path) -> None:
         torch.distributed.barrier()
         run(name, config, HALF)
 
+    def show(name: str, engine: EngineConfig) -> None:
+        """With a video after each measurement, which then cannot be written."""
+        validation = dataclasses.replace(tiny_config().validation, videos=1)
+        config = tiny_config(engine=engine, validation=validation)
+        job = job_of(folder / name, manifest, config)
+        if rank == 0:
+            job.folder.mkdir()
+            (job.folder / "samples").write_text("no folder")
+        said: list[str] = []
+        sample = HeldOutVideo.find(manifest, config.data.windows, job.folder)
+        train(job, place, lambda kind, event: said.append(f"{kind} {event}"), sample)
+        if rank == 0:
+            (job.folder / SAID).write_text("\n".join(said))
+
     engines = ENGINES if world > 1 else {name: ENGINES[name] for name in ALONE}
     for name, engine in engines.items():
         config = tiny_config(engine=engine)
@@ -67,6 +83,7 @@ def main(rank: int, world: int, folder: Path, manifest: Path) -> None:
     run(f"lora-{world}", lora(folder / "zero1-1"))
     go_on(f"lora-{world}-resumed", lora(folder / "zero1-1"), f"lora-{world}")
     if world > 1:
+        show("shown", ENGINES["zero3"])
         for name in ("zero1", "zero2", "zero3"):
             go_on(f"{name}-from-1-to-2", tiny_config(engine=ENGINES[name]), "zero0-1")
     torch.distributed.destroy_process_group()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.ranks import run_ranks
-from tests.training.process_for_ranks import ALONE, ENGINES, HALF, STEPS
+from tests.training.process_for_ranks import ALONE, ENGINES, HALF, SAID, STEPS
 from tests.training.tiny_dataset import TinyDataset
 from tests.training.tiny_run import lines
 from training.checkpoint import StoredState, read_record, step_folder
@@ -66,6 +66,17 @@ def test_a_resumed_run_is_bit_equal(runs: Path, name: str) -> None:
     )
     assert resumed.files == whole.files
     assert lines(runs / f"{name}-resumed") == lines(runs / name)[HALF:]
+
+
+def test_videos_change_nothing_also_where_none_can_be_written(runs: Path) -> None:
+    """Made by all ranks at every measurement, of sharded weights, each after its checkpoint."""
+    whole, shown = (read_record(step_folder(runs / run, STEPS)) for run in ("zero3-2", "shown"))
+    assert shown.files == whole.files
+    assert lines(runs / "shown") == lines(runs / "zero3-2")
+    said = (runs / "shown" / SAID).read_text().splitlines()
+    told = [line for line in said if line.startswith(("checkpoint", "say"))]
+    assert [line.split()[0] for line in told] == ["checkpoint", "say"] * 2
+    assert "no video of step 4, training goes on" in told[-1] and "samples" in told[-1]
 
 
 @pytest.mark.parametrize("name", ["zero1", "zero2", "zero3"])
