@@ -65,6 +65,7 @@ def caption_command(
     from pipelines.caption import caption_clips
     from pipelines.settings import standing_home
 
+    _refuse_two_recipes(dataset, recipe)
     where = standing_home(home)
     config, films = _asked_for(where, dataset, recipe, overrides)
     progress = ConsoleProgress(quiet=as_json)
@@ -95,6 +96,7 @@ def export_command(
     from pipelines.caption import export_captions
     from pipelines.settings import standing_home
 
+    _refuse_two_recipes(dataset, recipe)
     where = standing_home(home)
     config, films = _asked_for(where, dataset, recipe, overrides)
     count = export_captions(where, config, file, films)
@@ -143,14 +145,22 @@ def _asked_for(
     from pipelines.recipes.curation import curation_recipe
     from pipelines.settings import with_overrides
 
-    if dataset is not None and recipe is not None:
-        raise ValueError("give --dataset or --recipe: a dataset brings its recipe with it")
     films: list[str] | None = None
     if dataset is not None:
         config, films = recorded_config(home, dataset)
     else:
         config = curation_recipe(recipe or "curate_offline")
     return with_overrides(config, overrides or []), films
+
+
+def _refuse_two_recipes(dataset: str | None, recipe: str | None) -> None:
+    """What is wrong with the options is said before a home is looked for.
+
+    Raises:
+        ValueError: both are given.
+    """
+    if dataset is not None and recipe is not None:
+        raise ValueError("give --dataset or --recipe: a dataset brings its recipe with it")
 
 
 def _print_summary(out: "Console", summary: "CaptionSummary") -> None:

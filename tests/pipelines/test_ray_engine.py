@@ -93,15 +93,18 @@ def test_a_stage_that_no_node_can_take_is_refused(cluster: TwoNodes) -> None:
 
 
 def test_when_all_nodes_that_fit_are_lost_the_map_ends(cluster: TwoNodes) -> None:
-    """Only the second node has two cores; what it has not done is not waited for forever."""
+    """Only the second node has two cores; what it has not done is not waited for forever.
+
+    The patience also has to last until its first worker is up, on a busy machine too.
+    """
     limits = dataclasses.replace(PATIENT, cpus=2)
     stage = Stage("square", stages.nothing, stages.square, limits)
-    outcomes = cluster.engine(2, placement_seconds=2.0).map(stage, range(100))
+    outcomes = cluster.engine(2, placement_seconds=12.0).map(stage, range(100))
     first = next(outcomes)
     assert isinstance(first, Done)
     assert first.value == first.item**2
     cluster.kill_second()
-    with pytest.raises(StageSetupError, match=r"2 CPUs and 0 GPUs free in 2 s.*TEMPO_RAY_SECONDS"):
+    with pytest.raises(StageSetupError, match=r"2 CPUs and 0 GPUs free in 12 s.*TEMPO_RAY_SECONDS"):
         list(outcomes)
 
 
