@@ -29,6 +29,11 @@ def square(_: None, number: int) -> int:
     return number * number
 
 
+def square_in_a_second(_: None, number: int) -> int:
+    time.sleep(1.0)
+    return number * number
+
+
 def square_or_segfault(_: None, number: int) -> int:
     if number == 77:
         os.kill(os.getpid(), signal.SIGSEGV)

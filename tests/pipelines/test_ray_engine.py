@@ -95,10 +95,11 @@ def test_a_stage_that_no_node_can_take_is_refused(cluster: TwoNodes) -> None:
 def test_when_all_nodes_that_fit_are_lost_the_map_ends(cluster: TwoNodes) -> None:
     """Only the second node has two cores; what it has not done is not waited for forever.
 
-    The patience also has to last until its first worker is up, on a busy machine too.
+    The patience also has to last until its first worker is up, on a busy machine too, and there is
+    more to do than a worker can do before it notices that its node is gone.
     """
     limits = dataclasses.replace(PATIENT, cpus=2)
-    stage = Stage("square", stages.nothing, stages.square, limits)
+    stage = Stage("square", stages.nothing, stages.square_in_a_second, limits)
     outcomes = cluster.engine(2, placement_seconds=12.0).map(stage, range(100))
     first = next(outcomes)
     assert isinstance(first, Done)
