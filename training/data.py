@@ -41,12 +41,11 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < _MAX_SEED:
             raise ValueError(f"data.seed = {self.seed}: give 0 or more, below 2^63")
-        if self.windows.starts is not None and not self.examples.shows_whole_pictures:
+        if self.windows.starts is not None and self.examples.least_view < 1:
             raise ValueError(
                 f"data.windows.starts = {self.windows.starts} with data.examples.least_view = "
-                f"{self.examples.least_view:g} and mirrored = {self.examples.mirrored:g}: views "
-                "that are drawn make windows that no list holds; set starts = none, or "
-                "least_view = 1 and mirrored = 0"
+                f"{self.examples.least_view:g}: parts that are drawn make windows that no list "
+                "holds; set starts = none, or least_view = 1"
             )
 
 

@@ -8,7 +8,6 @@ memory of what the network is fed; the trade-off is one conversion on the traini
 import dataclasses
 import itertools
 import math
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +52,6 @@ class ExampleConfig:
         least_view: of the sides of the picture, how much a window shows at least; how much it is,
             and where, is drawn. 1 shows all of it, as the paper has it; less keeps a small library
             from being learnt by heart, and wants samples packed larger than the windows.
-        mirrored: probability that a window is shown as in a mirror: again for small libraries, for
-            captions that speak of left and right are then wrong, and writing cannot be read.
     """
 
     masks: MaskConfig = dataclasses.field(default_factory=MaskConfig)
@@ -62,7 +59,6 @@ class ExampleConfig:
     max_start: float = 360.0
     text_dropout: float = 0.1
     least_view: float = 1.0
-    mirrored: float = 0.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.max_start) and self.max_start >= 0):
@@ -73,17 +69,6 @@ class ExampleConfig:
             raise ValueError(
                 f"examples.least_view = {self.least_view}: give more than 0, at most 1 (all)"
             )
-        if not 0 <= self.mirrored <= 1:
-            raise ValueError(f"examples.mirrored = {self.mirrored}: give 0 to 1")
-
-    @property
-    def shows_whole_pictures(self) -> bool:
-        """Whether windows show their frames as they are, so that they are known ahead."""
-        return self.least_view == 1 and self.mirrored == 0
-
-    def whole(self) -> Self:
-        """The same, but for windows that show their frames as they are."""
-        return dataclasses.replace(self, least_view=1.0, mirrored=0.0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,13 +78,11 @@ class View:
     Attributes:
         share: of the sides of the largest part that has the right shape.
         across, down: where it lies, from 0 (left, top) to 1 (right, bottom).
-        mirrored: whether left and right change places.
     """
 
     share: float = 1.0
     across: float = 0.5
     down: float = 0.5
-    mirrored: bool = False
 
 
 WHOLE = View()
@@ -199,7 +182,7 @@ class ExampleMaker:
         window = self._stored_window(visit, start)
         if window is None:
             stored = self._samples.read(visit.sample)
-            view = drawn_view(config, Draws(seed, Purpose.VIEW, *place))
+            view = drawn_view(config.least_view, Draws(seed, Purpose.VIEW, *place))
             decode_window(stored, indices, pixels, view)
             of_sample = stored.shots
         else:
@@ -261,15 +244,11 @@ def _time(times: TimeSampling, draws: Draws) -> float:
     return float(times.sample(1, generator))
 
 
-def drawn_view(config: ExampleConfig, draws: Draws) -> View:
+def drawn_view(least: float, draws: Draws) -> View:
     """Draw how much of the picture a window shows, and where; one view for all its frames."""
-    if config.shows_whole_pictures:
-        return WHOLE
-    least = config.least_view
-    share, across, down = least + (1 - least) * draws.uniform(), draws.uniform(), draws.uniform()
     if least == 1:
-        across, down = WHOLE.across, WHOLE.down
-    return View(share, across, down, draws.uniform() < config.mirrored)
+        return WHOLE
+    return View(least + (1 - least) * draws.uniform(), draws.uniform(), draws.uniform())
 
 
 def decode_window(
@@ -319,4 +298,4 @@ def fit(pictures: U8, out: U8, view: View = WHOLE) -> None:
         planes = torch.from_numpy(np.ascontiguousarray(kept)).movedim(-1, 1)
         scaled = interpolate(planes, (height, width), mode="bilinear", antialias=True)
         kept = scaled.movedim(1, -1).numpy()
-    out[:] = kept[:, :, ::-1] if view.mirrored else kept
+    out[:] = kept

@@ -110,7 +110,7 @@ class Validation:
         self._rank, self._ranks = rank, ranks
         shown = dataclasses.replace(
             data,
-            examples=dataclasses.replace(data.examples.whole(), text_dropout=0.0),
+            examples=dataclasses.replace(data.examples, text_dropout=0.0, least_view=1.0),
             batch=dataclasses.replace(data.batch, microbatches=ranks),
             seed=config.seed,
         )

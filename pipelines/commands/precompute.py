@@ -42,7 +42,7 @@ def precompute_command(
       tempo precompute train_debug_cpu --dataset demo
       tempo precompute train_stage1_a14b --dataset films@3 --workers 8 --dry-run
       tempo precompute train_debug_cpu --dataset demo --what latents --set data.windows.starts=4
-        --set data.examples.least_view=1 --set data.examples.mirrored=0
+        --set data.examples.least_view=1
     """
     from pipelines.engine import LocalEngine
     from pipelines.precompute import PrecomputeRequest, planned, precompute

@@ -72,7 +72,6 @@ def train_debug_cpu() -> TrainConfig:
                 times=TimeSampling("uniform", shift=1.0),
                 max_start=0.0,
                 least_view=0.4,
-                mirrored=0.5,
             ),
             batch=BatchConfig(microbatches=2, samples=2),
             loader=LoaderConfig(workers=1),

@@ -35,7 +35,6 @@ SHARD_BYTES = "precomputed.shard_bytes=7000"
 WINDOWS = (
     "data.windows.starts=2",
     "data.examples.least_view=1",
-    "data.examples.mirrored=0",
     "precomputed.conditions=first",
     "precomputed.shard_bytes=90000",
 )

@@ -193,23 +193,11 @@ def test_a_view_is_pillow_s_of_that_part(
 
 
 def test_views_are_drawn_evenly() -> None:
-    drawing = ExampleConfig(least_view=0.4, mirrored=0.3)
-    views = [drawn_view(drawing, Draws(0, Purpose.VIEW, slot, 0)) for slot in range(4000)]
+    views = [drawn_view(0.4, Draws(0, Purpose.VIEW, slot, 0)) for slot in range(4000)]
     shares = (np.array([view.share for view in views]) - 0.4) / 0.6
     for drawn in (shares, [view.across for view in views], [view.down for view in views]):
         assert stats.kstest(drawn, "uniform").pvalue > 1e-3
-    assert stats.binomtest(sum(view.mirrored for view in views), 4000, 0.3).pvalue > 1e-3
-    assert drawn_view(ExampleConfig(), Draws(0, Purpose.VIEW, 0, 0)) == View()
-    assert drawn_view(ExampleConfig(mirrored=1), Draws(0, Purpose.VIEW, 0, 0)) == View(
-        mirrored=True
-    )
-
-
-def test_a_mirror_changes_left_and_right_alone() -> None:
-    frames = np.stack([picture(64, 96), picture(64, 96)[::-1]])
-    out = np.empty_like(frames)
-    fit(frames, out, View(mirrored=True))
-    assert np.array_equal(out, np.stack([np.fliplr(frame) for frame in frames]))
+    assert drawn_view(1.0, Draws(0, Purpose.VIEW, 0, 0)) == View()
 
 
 def test_shrinking_does_not_alias() -> None:
@@ -266,7 +254,7 @@ def test_configs_are_recorded_and_overridden_field_by_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"max_start": -1.0}, {"text_dropout": 1.5}, {"least_view": 0.0}, {"mirrored": 1.5}]
+    "fields", [{"max_start": -1.0}, {"text_dropout": 1.5}, {"least_view": 0.0}]
 )
 def test_configs_that_cannot_be_meant_are_refused(fields: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=rf"examples\.{next(iter(fields))}"):
@@ -275,5 +263,3 @@ def test_configs_that_cannot_be_meant_are_refused(fields: dict[str, float]) -> N
         DataConfig(seed=-1)
     with pytest.raises(ValueError, match=r"data\.windows\.starts = 4 with .*least_view = 0\.5"):
         DataConfig(WindowConfig(starts=4), ExampleConfig(least_view=0.5))
-    with pytest.raises(ValueError, match=r"data\.windows\.starts = 4 with .*mirrored = 0\.5"):
-        DataConfig(WindowConfig(starts=4), ExampleConfig(mirrored=0.5))
