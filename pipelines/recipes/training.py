@@ -41,7 +41,7 @@ def train_debug_cpu() -> TrainConfig:
     return TrainConfig(
         recipe="train_debug_cpu",
         stage="stage_1",
-        steps=5600,
+        steps=4800,
         network=NetworkConfig(
             presets.DiTConfig(
                 num_attention_heads=1,
@@ -79,8 +79,8 @@ def train_debug_cpu() -> TrainConfig:
         optimiser=OptimiserConfig(
             lr=6e-3, betas=(0.9, 0.99), warmup=200, schedule="cosine", final_share=0.02
         ),
-        validation=ValidationConfig(every=1400, windows=16, videos=1),
-        checkpoint=CheckpointConfig(every=700, keep_last=2, generator=True),
+        validation=ValidationConfig(every=1200, windows=16, videos=1),
+        checkpoint=CheckpointConfig(every=600, keep_last=2, generator=True),
     )
 
 
