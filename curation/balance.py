@@ -10,7 +10,6 @@ import warnings
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.vq import kmeans2, vq
 
 I64 = npt.NDArray[np.int64]
 F32 = npt.NDArray[np.float32]
@@ -56,6 +55,8 @@ def cluster(embeddings: F32, config: BalanceConfig) -> I64:
     fitted_on = np.unique(embeddings[has_one[:_FITTED_ON]], axis=0)
     if not config.clusters or not len(fitted_on):
         return labels
+    from scipy.cluster.vq import kmeans2, vq  # a quarter of a second that few runs need
+
     random = np.random.default_rng(config.seed)
     with warnings.catch_warnings():
         # An empty cluster is one cluster fewer, which is nobody's concern.

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from curation.report.axes import counted, edges_of
 from curation.report.document import Change, Drift, Shift
@@ -75,7 +74,9 @@ def _shift(name: str, column: str, now: VersionTables, before: VersionTables) ->
     )
     if not here.size or not there.size:
         return None
-    test = stats.ks_2samp(there, here, method="asymp")
+    from scipy.stats import ks_2samp  # half a second that a first version does not need
+
+    test = ks_2samp(there, here, method="asymp")
     words = meaning(column)
     return Shift(
         name=name,

@@ -22,6 +22,8 @@ MEDIA = {"av", "cv2", "decord", "numpy", "pyarrow"}
         ("pipelines.steps.ingest", CATALOG | MODELS),
         ("pipelines.steps.caption", CATALOG | MODELS),
         ("curation.shards.writing", CATALOG | MODELS),
+        # Clusters and earlier versions are few runs' concern.
+        ("pipelines.curate", MODELS | {"scipy.stats", "scipy.cluster"}),
         # The job of training starts others that import these; a dry run needs none of them.
         ("pipelines.train", NETWORKS),
         ("pipelines.train_dry_run", NETWORKS),
