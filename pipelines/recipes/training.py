@@ -97,6 +97,8 @@ def train_debug_cpu_stage2() -> TrainConfig:
         network=dataclasses.replace(first.network, init=InitConfig("checkpoint")),
         data=dataclasses.replace(first.data, windows=windows, examples=examples),
         optimiser=dataclasses.replace(first.optimiser, lr=3e-4, warmup=50),
+        validation=dataclasses.replace(first.validation, every=250),
+        checkpoint=dataclasses.replace(first.checkpoint, every=250),
     )
 
 
@@ -196,6 +198,8 @@ def train_debug_cpu_lora() -> TrainConfig:
             first.network, init=InitConfig("checkpoint"), lora=LoraSettings(rank=8, alpha=8)
         ),
         optimiser=dataclasses.replace(first.optimiser, warmup=20),
+        validation=dataclasses.replace(first.validation, every=100),
+        checkpoint=dataclasses.replace(first.checkpoint, every=100),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from curation.catalog.store import Catalog
 from curation.errors import DatasetError
 from curation.records import SideShardsRow, now
-from pipelines.recipes.training import training_recipe
+from pipelines.recipes.training import RECIPES, training_recipe
 from pipelines.settings import Home, with_overrides
 from pipelines.train_dry_run import dry_run
 from tests.training.tiny_dataset import TinyDataset
@@ -32,6 +32,15 @@ def test_what_would_be_needed_and_shown(tiny: TinyDataset) -> None:
     assert planned.shown.epochs * planned.shown.epoch_steps == pytest.approx(config.steps)
     lines = "\n".join(planned.lines())
     assert "tiny@1" in lines and "steps an epoch" in lines and "memory of each GPU" in lines
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_end_after_what_they_do_now_and_then(name: str) -> None:
+    config = training_recipe(name)
+    every = config.validation.every
+    assert config.checkpoint.every <= config.steps
+    assert every is None or every <= config.steps
+    assert config.optimiser.warmup < config.steps
 
 
 def test_a_dataset_that_cannot_be_shown_is_a_warning(tiny: TinyDataset) -> None:
