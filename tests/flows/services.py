@@ -105,6 +105,15 @@ class Run:
                 continue  # it has just ended
         return None
 
+    def processes(self) -> list[psutil.Process]:
+        """All processes that were started for this run."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("PREFECT__FLOW_RUN_ID") == self.id:
+                    found.append(process)
+        return found
+
     def freeze(self) -> psutil.Process:
         """Stop a scan's workers when they have begun, so that the run cannot end; its process."""
         process = self.process()

@@ -186,19 +186,32 @@ def test_only_items_that_may_pass_are_tried_again(services: Services, tmp_path: 
     until(counted, "its three tries in the server's records")
 
 
-def test_a_cancelled_run_leaves_no_process_and_the_next_goes_on(
+def test_runs_that_are_ended_leave_no_process_and_the_next_goes_on(
     films: Path, services: Services, undisturbed: Home, tmp_path: Path
 ) -> None:
-    run = services.start(CURATE, parameters(films, tmp_path), sqlite_in(tmp_path))
-    process = run.freeze()
+    """One is cancelled, with a worker that will not end; the next takes longer than it may."""
+    asked, catalog = parameters(films, tmp_path), sqlite_in(tmp_path)
+    cancelled = services.start(CURATE, asked, catalog)
+    process = cancelled.freeze()
     below = [process, *process.children(recursive=True)]
     services.post(
-        f"flow_runs/{run.id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+        f"flow_runs/{cancelled.id}/set_state",
+        {"state": {"type": "CANCELLING", "name": "Cancelling"}},
     )
-    run.wait("Cancelled")
+    cancelled.wait("Cancelled")
     _, alive = psutil.wait_procs(below, timeout=30)
     assert not alive
-    again = services.start(CURATE, parameters(films, tmp_path), sqlite_in(tmp_path))
+    limited = services.start(CURATE, asked | {"hours": 1 / 3600}, catalog)
+    limited.wait("TimedOut")
+    until(lambda: not limited.processes(), "the end of all its processes")
+
+    def tried_once() -> bool:  # the server may hear of it later
+        tasks = services.of_run("task_runs", limited)
+        ends = {task["name"]: (task["state"]["name"], task["run_count"]) for task in tasks}
+        return ends.get("curate tiny") == ("TimedOut", 1)
+
+    until(tried_once, "a job that took too long, tried once")
+    again = services.start(CURATE, asked, catalog)
     again.wait("Completed")
     assert published_files(Home(tmp_path)) == published_files(undisturbed)
     assert catalog_rows(Home(tmp_path)) == catalog_rows(undisturbed)
