@@ -28,8 +28,9 @@ from curation.catalog.connection import CatalogSettings
 from curation.catalog.schema import TABLES
 from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
+from curation.identities import digest
 from curation.multishot import MultiShotConfig, assemble
-from curation.records import VideoRow, digest
+from curation.records import VideoRow
 from curation.scan import ScanConfig
 from curation.selection import COLUMNS, SelectionPolicy
 from curation.shards.planning import PackConfig, plan_shards

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from curation.records import video_id_of
+from curation.identities import video_id_of
 from curation.scan import ScanConfig, scan_film
 from pipelines.crew import Limits
 from pipelines.engine import Done, Engine, LocalEngine, SerialEngine, Stage

@@ -25,7 +25,8 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.catalog import synthetic_clips
-from curation.records import DatasetRow, ShardRow, VideoRow, digest
+from curation.identities import digest
+from curation.records import DatasetRow, ShardRow, VideoRow
 from curation.report.collect import collect
 from curation.report.document import Report
 from curation.report.embedding import PageData, gallery_data, strip_data, whatif_data

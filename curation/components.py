@@ -7,7 +7,7 @@ nobody said which of the two it was (`tests/curation/test_components.py`).
 
 import dataclasses
 
-from curation.records import fingerprint_of
+from curation.identities import fingerprint_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from curation.clips import ClipConfig, Timeline, split_span, timeline
 from curation.components import fingerprint
+from curation.identities import clip_id_of
 from curation.measure import clarity, exposure, motion
 from curation.measure.shots.find import Shot, ShotConfig, find_shots, trim_blurred_edges
 from curation.measure.shots.trace import ShotTrace
-from curation.records import ClipRow, ShotRow, VideoRow, clip_id_of, now
+from curation.records import ClipRow, ShotRow, VideoRow, now
 from curation.traces import Traces, column
 from curation.video.geometry import content_size
 from curation.video.retime import PACKED_RATE, repeated_and_dropped

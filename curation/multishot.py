@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.records import digest, sample_id_of
+from curation.identities import digest, sample_id_of
 from curation.video.retime import PACKED_RATE
 
 I64 = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from curation.errors import DatasetError
-from curation.records import digest
+from curation.identities import digest
 
 _HASH_SCALE = float(16**8)
 

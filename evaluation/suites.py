@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-from curation.records import canonical_json
+from curation.identities import canonical_json
 from curation.unfinished import replacing
 
 COLUMNS = ("id", "prompt", "image", "licence", "dimensions")

@@ -25,13 +25,7 @@ from curation.catalog.store import Catalog
 from curation.derive import DeriveConfig
 from curation.duplicates import DuplicateConfig
 from curation.errors import CaptionError, CurationError
-from curation.records import (
-    CaptionRow,
-    ClipRow,
-    TakedownRow,
-    no_earlier_than,
-    now,
-)
+from curation.records import CaptionRow, ClipRow, TakedownRow, no_earlier_than, now
 from curation.scan import ScanConfig
 from curation.selection import SelectionPolicy
 from curation.shards.manifest import MANIFEST

@@ -12,8 +12,9 @@ from curation.balance import BalanceConfig
 from curation.catalog.datasets import check_name
 from curation.derive import DeriveConfig
 from curation.duplicates import DuplicateConfig
+from curation.identities import canonical_json
 from curation.multishot import MultiShotConfig
-from curation.records import VideoRow, canonical_json, now
+from curation.records import VideoRow, now
 from curation.scan import ScanConfig
 from curation.scoring.film import LAION, ScoreConfig, ScorerPlan
 from curation.selection import SelectionPolicy

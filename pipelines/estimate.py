@@ -20,7 +20,7 @@ from pathlib import Path
 
 from curation.catalog.connection import CatalogSettings
 from curation.errors import CurationError
-from curation.records import digest
+from curation.identities import digest
 from pipelines.curate import CurateConfig, CurateRequest, curate
 from pipelines.engine import Engine, ItemT, Outcome, Stage, StateT, ValueT
 from pipelines.inputs import FilmInput

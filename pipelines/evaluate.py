@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from curation.catalog.store import Catalog
-from curation.records import EvaluationRow, canonical_json, now
+from curation.identities import canonical_json
+from curation.records import EvaluationRow, now
 from curation.unfinished import replacing
 from evaluation.results import Evaluation
 from pipelines.engine import Engine

@@ -19,7 +19,7 @@ from typing import Any
 import filelock
 import torch
 
-from curation.records import canonical_json, digest
+from curation.identities import canonical_json, digest
 from curation.unfinished import replacing
 from evaluation.suites import Prompt
 from evaluation.variants import Variant

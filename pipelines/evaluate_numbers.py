@@ -7,7 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from curation.records import canonical_json, now
+from curation.identities import canonical_json
+from curation.records import now
 from evaluation.aggregate import differences, variant_results
 from evaluation.errors import EvaluationError
 from evaluation.metrics.cache import ResultCache

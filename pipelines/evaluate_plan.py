@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from curation.catalog.store import Catalog
-from curation.records import CheckpointRow, canonical_json, digest
+from curation.identities import canonical_json, digest
+from curation.records import CheckpointRow
 from evaluation.errors import MissingWeightsError
 from evaluation.metrics.build import MetricPlan, plan_metrics
 from evaluation.metrics.provenance import Provenance

@@ -20,7 +20,8 @@ import torch
 
 from curation.catalog.store import Catalog
 from curation.errors import refuse_if_full
-from curation.records import SideShardsRow, canonical_json, digest, now
+from curation.identities import canonical_json, digest
+from curation.records import SideShardsRow, now
 from pipelines.crew import Limits
 from pipelines.engine import Engine, Failed, Outcome, Stage
 from pipelines.job import Progress, new_run_id

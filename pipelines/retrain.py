@@ -15,13 +15,13 @@ from typing import Any
 
 from curation.catalog.datasets import check_name, datasets
 from curation.catalog.store import Catalog
+from curation.identities import canonical_json
 from curation.records import (
     CheckpointRow,
     DatasetRow,
     EvaluationRow,
     PromotionRow,
     ShardRow,
-    canonical_json,
     no_earlier_than,
     now,
 )

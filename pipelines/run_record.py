@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from curation.catalog.connection import CatalogSettings
 from curation.catalog.store import Catalog
 from curation.errors import CatalogError
-from curation.records import RunRow, canonical_json, no_earlier_than, now
+from curation.identities import canonical_json
+from curation.records import RunRow, no_earlier_than, now
 from pipelines.version import code_version
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from curation.records import canonical_json
+from curation.identities import canonical_json
 from pipelines.settings import Home, typed_config
 from pipelines.version import code_version
 from training.checkpoint import (

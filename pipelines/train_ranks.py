@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from curation.records import canonical_json
+from curation.identities import canonical_json
 from training.errors import RankError
 from training.ranks import RankPlace
 from training.trainer import RunJob

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from curation.catalog.store import Catalog
 from curation.errors import CatalogError
-from curation.records import CheckpointRow, canonical_json, now
+from curation.identities import canonical_json
+from curation.records import CheckpointRow, now
 from model.schedule import TOP_RATE
 from pipelines.settings import Home
 from pipelines.train_begin import Say, checkpoint_id

@@ -6,7 +6,8 @@ import shlex
 from typing import Any
 
 from curation.catalog.store import Catalog
-from curation.records import SourceRow, canonical_json
+from curation.identities import canonical_json
+from curation.records import SourceRow
 from curation.report.drift import flat
 from curation.report.tables import VersionTables
 from pipelines.curate import CurateConfig

@@ -27,7 +27,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from curation.records import canonical_json, digest
+from curation.identities import canonical_json, digest
 from curation.unfinished import replacing, sync_folder
 from training.errors import SideShardError
 from training.storage import ShardFolder

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from torch import Tensor
 
-from curation.records import digest
+from curation.identities import digest
 from training.errors import DamagedSampleError, SideShardError
 from training.masks import FIXED_KINDS, FrameMask, MaskKind, fixed_mask
 from training.side_shards import SideRef, SideShards

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from curation.records import digest
+from curation.identities import digest
 from model.schedule import TOP_RATE
 from model.text import TextEncoder
 from training.errors import SideShardError

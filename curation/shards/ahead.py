@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curation.errors import EncodeError, FilmError
-from curation.records import canonical_json
+from curation.identities import canonical_json
 from curation.remote import at_hand
 from curation.shards.document import SamplePlan
 from curation.shards.encoding import EncodedSample, SampleEncoder, frame_table

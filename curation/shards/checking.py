@@ -16,7 +16,8 @@ from typing import Any
 
 from curation.captioning import tags
 from curation.errors import DatasetError, EncodeError
-from curation.records import SampleRow, ShardRow, clip_id_of, sample_id_of
+from curation.identities import clip_id_of, sample_id_of
+from curation.records import SampleRow, ShardRow
 from curation.shards.writing import MEMBERS, check_video
 from curation.video.retime import PACKED_RATE
 

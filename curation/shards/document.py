@@ -6,7 +6,8 @@ Keys are sorted and no time or host is in it, so the same sample gives the same 
 import dataclasses
 from typing import Any
 
-from curation.records import ClipRow, canonical_json
+from curation.identities import canonical_json
+from curation.records import ClipRow
 from curation.shards.encoding import ClipSource, EncodedSample
 from curation.video.retime import PACKED_RATE
 

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.records import SampleRow, ShardRow, canonical_json
+from curation.identities import canonical_json
+from curation.records import SampleRow, ShardRow
 from curation.unfinished import replacing
 
 SCHEMA_VERSION = 1

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curation.errors import CurationError, EncodeError, FilmError
-from curation.records import SampleRow, ShardRow, canonical_json
+from curation.identities import canonical_json
+from curation.records import SampleRow, ShardRow
 from curation.shards.document import SamplePlan, sample_document
 from curation.shards.encoding import EncodedSample, encode_sample
 from curation.unfinished import replacing

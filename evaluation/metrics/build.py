@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.records import fingerprint_of
+from curation.identities import fingerprint_of
 from curation.scoring.weights import ModelFile
 from evaluation.errors import EvaluationError
 from evaluation.metrics.config import MetricsConfig

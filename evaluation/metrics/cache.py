@@ -10,7 +10,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from curation.records import canonical_json
+from curation.identities import canonical_json
 from curation.unfinished import replacing
 from evaluation.errors import MetricError
 from evaluation.metrics.metric import MetricResult

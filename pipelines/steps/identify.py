@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from curation.records import SourceRow, digest, no_earlier_than, now, video_id_of
+from curation.identities import digest, video_id_of
+from curation.records import SourceRow, no_earlier_than, now
 from curation.remote import FilmPlace, StoredObject, at_hand, place_of
 from pipelines.crew import Limits
 from pipelines.engine import Done, Stage

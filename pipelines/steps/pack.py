@@ -13,8 +13,9 @@ from typing import Any
 
 from curation.catalog.datasets import check_name, datasets, publish_dataset
 from curation.errors import CurationError
+from curation.identities import digest
 from curation.multishot import MULTI
-from curation.records import ClipRow, DatasetRow, digest, now
+from curation.records import ClipRow, DatasetRow, now
 from curation.remote import store_folder
 from curation.shards.manifest import MANIFEST, ManifestHead, write_manifest
 from curation.shards.writing import ShardResult

@@ -14,8 +14,8 @@ import pyarrow as pa
 from curation.captioning import tags
 from curation.components import fingerprint
 from curation.errors import CurationError
+from curation.identities import canonical_json, digest
 from curation.multishot import MultiShotConfig, assemble
-from curation.records import canonical_json, digest
 from curation.shards.planning import PackConfig, plan_shards
 from curation.splits import SplitConfig, Standing, sides_of_films
 from curation.video.geometry import packed_size

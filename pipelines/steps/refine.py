@@ -28,7 +28,8 @@ from curation.duplicates import (
     similar_by_embedding,
     similar_by_hashes,
 )
-from curation.records import RefinementRow, digest, now
+from curation.identities import digest
+from curation.records import RefinementRow, now
 from curation.scoring.film import LAION, TECHNICAL
 from pipelines.steps.choose import Chosen
 from pipelines.summary import SetLevel, yield_of

@@ -15,7 +15,8 @@ import pyarrow as pa
 from curation.catalog.datasets import datasets
 from curation.catalog.store import Catalog
 from curation.errors import CurationError
-from curation.records import DatasetRow, canonical_json
+from curation.identities import canonical_json
+from curation.records import DatasetRow
 from curation.remote import is_stored, read_stored
 from curation.shards.manifest import MANIFEST
 from curation.splits import SplitConfig, Standing

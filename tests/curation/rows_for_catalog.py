@@ -5,14 +5,7 @@ import datetime as dt
 import typing
 from typing import Any
 
-from curation.records import (
-    CaptionRow,
-    ClipRow,
-    DatasetRow,
-    SampleRow,
-    ShardRow,
-    SourceRow,
-)
+from curation.records import CaptionRow, ClipRow, DatasetRow, SampleRow, ShardRow, SourceRow
 
 EPOCH = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)
 

@@ -19,10 +19,11 @@ from curation.components import COMPONENTS, Component
 
 RECORD = Path(__file__).with_name("components.json")
 NEUTRAL = {
-    f"curation.{name}" for name in ("components", "errors", "records", "remote", "unfinished")
+    f"curation.{name}"
+    for name in ("components", "errors", "identities", "records", "remote", "unfinished")
 }
-"""What no number comes from: versions, exceptions, the rows' columns, how files are fetched and
-how they are put in place."""
+"""What no number comes from: versions, exceptions, ids, the rows' columns, how files are fetched
+and how they are put in place."""
 
 
 @functools.cache

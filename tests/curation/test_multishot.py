@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.identities import clip_id_of, digest, sample_id_of
 from curation.multishot import MultiShotConfig, assemble
-from curation.records import clip_id_of, digest, sample_id_of
 
 FPS = 25
 Clip = dict[str, Any]

@@ -11,7 +11,8 @@ import webdataset
 from curation.catalog.datasets import resolve
 from curation.catalog.store import Catalog
 from curation.errors import CurationError, DatasetError
-from curation.records import VideoRow, video_id_of
+from curation.identities import video_id_of
+from curation.records import VideoRow
 from curation.splits import SplitConfig, split_of_groups
 from curation.video.packed import PackedVideo
 from pipelines.curate import curate

@@ -8,7 +8,8 @@ from typing import TypeVar
 import pytest
 
 from curation.catalog.store import Catalog
-from curation.records import SourceRow, TakedownRow, now, video_id_of
+from curation.identities import video_id_of
+from curation.records import SourceRow, TakedownRow, now
 from pipelines.engine import Engine, Outcome, SerialEngine, Stage
 from pipelines.inputs import list_films
 from pipelines.job import Job, Silence

@@ -15,7 +15,8 @@ from curation.captioning import tags
 from curation.catalog.datasets import resolve
 from curation.catalog.store import Catalog
 from curation.errors import CurationError
-from curation.records import SampleRow, sample_id_of
+from curation.identities import sample_id_of
+from curation.records import SampleRow
 from pipelines.cli import app
 from pipelines.curate import CurateRequest, curate
 from pipelines.demo.canvas import Size

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.records import canonical_json
+from curation.identities import canonical_json
 from pipelines.curate import CurateConfig
 from pipelines.recipes.curation import RECIPES, curate_offline
 from pipelines.recipes.evaluation import evaluate_steps

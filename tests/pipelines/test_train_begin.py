@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from curation.records import canonical_json
+from curation.identities import canonical_json
 from pipelines.settings import Home
 from pipelines.train_begin import Beginning, config_of, init_in, job_of
 from tests.training.tiny_run import tiny_config

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
 
-from curation.records import canonical_json
+from curation.identities import canonical_json
 from curation.video.packed import PackedVideo
 from pipelines.settings import typed_config, with_overrides
 from tests.training.tiny_dataset import U8, TinyDataset, stamp

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from curation.records import digest
+from curation.identities import digest
 from training.errors import SideShardError
 from training.side_shards import (
     INDEX,

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from curation.captioning.words import CaptionRequest
-from curation.records import ClipRow, VideoRow, clip_id_of, now
+from curation.identities import clip_id_of
+from curation.records import ClipRow, VideoRow, now
 from curation.traces import EVIDENCE, EVIDENCE_SCHEMA
 
 FRAMES = 12

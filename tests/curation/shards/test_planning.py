@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.identities import clip_id_of, digest, sample_id_of
 from curation.multishot import MultiShotConfig, assemble
-from curation.records import clip_id_of, digest, sample_id_of
 from curation.shards.planning import PackConfig, estimated_bytes, plan_shards
 
 
