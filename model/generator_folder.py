@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from model.dit import MultiMaskDiT
 
 DESCRIPTION = "tempo.json"
-_FORMAT = 1
+_FORMAT = 2
 _WAN_INDEX = "model_index.json"
 _NETWORK = "transformer"
 _SECOND_EXPERT = "transformer_2"

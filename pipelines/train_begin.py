@@ -33,7 +33,7 @@ from training.versions import PublishedVersion
 
 _MAY_CHANGE = (
     "steps", "checkpoint", "log", "engine", "data.loader", "optimiser.max_skipped",
-    "validation.videos", "precomputed",
+    "validation.videos", "validation.sampling", "precomputed",
 )  # fmt: skip
 """What another configuration may differ in and still go on from a checkpoint: none of it decides
 what a step computes, up to rounding. (The length of a cosine schedule is `steps`, and is said. So

@@ -26,14 +26,13 @@ from training.errors import TrainingDataError
 from training.examples import caption_of, decode_window
 from training.samples import Samples, StoredSample
 from training.trainer import RunJob
+from training.validation import VideoSampling
 from training.windows import WindowConfig, size_for
 
 U8 = npt.NDArray[np.uint8]
 _FOLDER = "samples"
 _MARGIN = 18
 _SIDE = 16
-_STEPS = (20, 15, 10)
-"""Of the solver, at the first level, between, and at the last, which most frames hold."""
 
 
 def sheet_of(folder: Path, step: int) -> Path:
@@ -54,15 +53,23 @@ def sampler_of(
     if config.validation.every is None or config.validation.videos is None:
         return None
     try:
-        return HeldOutVideo.find(job.manifest, config.data.windows, job.folder)
+        sampling = config.validation.sampling
+        return HeldOutVideo.find(job.manifest, config.data.windows, sampling, job.folder)
     except TrainingDataError as error:
         if tell is not None:
             tell("say", {"message": f"warning: no videos will be made: {error}"})
         return None
 
 
-def tree_for(windows: WindowConfig, length: int) -> tuple[Schedule, int]:
+def tree_for(
+    windows: WindowConfig, length: int, steps: tuple[int, int, int]
+) -> tuple[Schedule, int]:
     """A tree of a run's own rates, each of whose windows has one of its lengths.
+
+    Args:
+        windows: of the run.
+        length: frames of each window.
+        steps: at its first level, between, and at its last.
 
     Returns:
         It, and the frames at 24 fps of a video by it.
@@ -72,9 +79,9 @@ def tree_for(windows: WindowConfig, length: int) -> tuple[Schedule, int]:
         if not rates or rates[-1] % rate == 0:
             rates.append(rate)
     rates.reverse()
-    first, *between, last = _STEPS
-    steps = (first, *between * (len(rates) - 2), last)[: len(rates)]
-    schedule = Schedule(tuple(rates), tuple(rate // rates[0] for rate in rates), steps)
+    first, between, last = steps
+    of_levels = (first, *(between,) * (len(rates) - 2), last)[: len(rates)]
+    schedule = Schedule(tuple(rates), tuple(rate // rates[0] for rate in rates), of_levels)
     return schedule, TOP_RATE // rates[0] * (length - 1) + 1
 
 
@@ -93,12 +100,15 @@ class HeldOutVideo:
     folder: Path
 
     @classmethod
-    def find(cls, manifest: str | Path, windows: WindowConfig, folder: Path) -> "HeldOutVideo":
+    def find(
+        cls, manifest: str | Path, windows: WindowConfig, sampling: VideoSampling, folder: Path
+    ) -> "HeldOutVideo":
         """Choose the first held-out sample that can be shown the longest.
 
         Args:
             manifest: of the dataset version; path or address.
             windows: of the run; a video has its first size.
+            sampling: of the video.
             folder: of the run.
 
         Raises:
@@ -117,7 +127,7 @@ class HeldOutVideo:
             )
         samples = Samples.open(manifest, "val")
         try:
-            stored, schedule, frames = _longest(samples, windows)
+            stored, schedule, frames = _longest(samples, windows, sampling.steps)
         finally:
             samples.close()
         shown = range(0, frames, schedule.strides[-1])
@@ -130,7 +140,7 @@ class HeldOutVideo:
             height=height,
             width=width,
             given={0: to_tensor(truth[:1])[:, 0]},
-            sampling=Sampling((LevelSampling(guidance=1.0),)),
+            sampling=Sampling((LevelSampling(guidance=1.0),), sampling.solver),
         )
         return cls(request, truth, folder)
 
@@ -174,7 +184,9 @@ class HeldOutVideo:
         _add_truth(sheet, self.truth, rate)
 
 
-def _longest(samples: Samples, windows: WindowConfig) -> tuple[StoredSample, Schedule, int]:
+def _longest(
+    samples: Samples, windows: WindowConfig, steps: tuple[int, int, int]
+) -> tuple[StoredSample, Schedule, int]:
     """The first sample of the run's shape that is long enough for the longest tree possible."""
     only = dataclasses.replace(windows, sizes=windows.sizes[:1])
     fitting = [
@@ -185,7 +197,7 @@ def _longest(samples: Samples, windows: WindowConfig) -> tuple[StoredSample, Sch
         if size_for(*size, only)[1] == 0
     ]
     for length in reversed(windows.usable_lengths):
-        schedule, frames = tree_for(windows, length)
+        schedule, frames = tree_for(windows, length, steps)
         for index in fitting:
             if samples.frame_counts[index] >= frames:
                 return samples.read(index), schedule, frames

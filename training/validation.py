@@ -15,11 +15,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.flow_matching import SolverName
 from training.batches import Batch
 from training.data import DataConfig, TrainingData
 from training.draws import Draws, Purpose
 from training.masks import MaskKind, mask_of
 from training.objective import Inputs, Objective
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VideoSampling:
+    """How the videos of a run are sampled, without guidance.
+
+    Attributes:
+        solver: see `model.flow_matching`.
+        steps: of it, at the first level of the tree, between, and at the last, which most frames
+            hold. A network that has learnt little shows more of its scene in few steps: each adds
+            what the network left of the noise, and few stay near the mean.
+    """
+
+    solver: SolverName = "unipc"
+    steps: tuple[int, int, int] = (20, 15, 10)
+
+    def __post_init__(self) -> None:
+        if min(self.steps) < 1:
+            raise ValueError(f"validation.sampling.steps = {self.steps}: give at least 1 each")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +55,7 @@ class ValidationConfig:
         seed: of windows and noise; its own, so that runs of other seeds can be compared.
         videos: after each n-th measurement and the last step, a video is made through the tree from
             a held-out film's first frame, by the averaged weights; None: never.
+        sampling: of these videos.
     """
 
     every: int | None = 1000
@@ -43,6 +64,7 @@ class ValidationConfig:
     masks: tuple[MaskKind, ...] = ("none", "first", "every4", "every2")
     seed: int = 0
     videos: int | None = None
+    sampling: VideoSampling = dataclasses.field(default_factory=VideoSampling)
 
     def __post_init__(self) -> None:
         for name in ("every", "windows", "videos"):

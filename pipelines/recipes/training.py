@@ -16,7 +16,7 @@ from training.masks import MaskConfig, MaskMixture
 from training.network import InitConfig, NetworkConfig
 from training.optimiser import OptimiserConfig
 from training.plan import BatchConfig
-from training.validation import ValidationConfig
+from training.validation import ValidationConfig, VideoSampling
 from training.windows import WindowConfig
 
 _WAN = "Wan-AI/Wan2.2-I2V-A14B-Diffusers"
@@ -35,7 +35,7 @@ def train_debug_cpu() -> TrainConfig:
     as they are.
     """
     mixture = MaskMixture(
-        random=0.1, every2=0.15, every4=0.25, first=0.25, first_last=0.05, prefix=0.05, none=0.15
+        random=0.1, every2=0.2, every4=0.15, first=0.35, first_last=0.05, prefix=0.05, none=0.1
     )
     data = stage_1()
     return TrainConfig(
@@ -77,9 +77,11 @@ def train_debug_cpu() -> TrainConfig:
             loader=LoaderConfig(workers=1),
         ),
         optimiser=OptimiserConfig(
-            lr=6e-3, betas=(0.9, 0.99), warmup=200, schedule="cosine", final_share=0.02
+            lr=3e-3, betas=(0.9, 0.99), warmup=200, schedule="cosine", final_share=0.02
         ),
-        validation=ValidationConfig(every=1200, windows=16, videos=1),
+        validation=ValidationConfig(
+            every=1200, windows=16, videos=1, sampling=VideoSampling("euler", (6, 5, 4))
+        ),
         checkpoint=CheckpointConfig(every=600, keep_last=2, generator=True),
     )
 

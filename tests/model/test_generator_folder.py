@@ -127,8 +127,8 @@ def test_a_released_folder(folder: Path, tmp_path: Path) -> None:
         ("{", "cannot be read"),
         ("[]", "cannot be read"),
         (json.dumps({"format": 9}), "another version"),
-        (json.dumps({"format": 1, "codec": {"kind": "jpeg"}}), "cannot be read"),
-        (json.dumps({"format": 1, "codec": {"kind": "dct"}, "text": {"kind": "bytes"}}), "width"),
+        (json.dumps({"format": 2, "codec": {"kind": "jpeg"}}), "cannot be read"),
+        (json.dumps({"format": 2, "codec": {"kind": "dct"}, "text": {"kind": "bytes"}}), "width"),
     ],
 )
 def test_hostile_descriptions(

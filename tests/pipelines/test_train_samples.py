@@ -17,9 +17,11 @@ from model.text import ByteEncoder
 from pipelines.train_samples import HeldOutVideo, sheet_of, tree_for
 from tests.training.tiny_dataset import TinyDataset
 from training.errors import TrainingDataError
+from training.validation import VideoSampling
 from training.windows import WindowConfig
 
 WINDOWS = WindowConfig(sizes=((96, 64),), lengths=(9, 13, 153), min_seconds=0.0, max_crop=0.6)
+SAMPLING = VideoSampling("euler", (4, 3, 2))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def generator() -> TreeGenerator:
 def test_a_sheet_shows_what_came_out_above_what_followed(
     tiny: TinyDataset, generator: TreeGenerator, tmp_path: Path
 ) -> None:
-    video = HeldOutVideo.find(tiny.manifest, WINDOWS, tmp_path)
+    video = HeldOutVideo.find(tiny.manifest, WINDOWS, SAMPLING, tmp_path)
     # Nothing held out lasts the 609 frames of a tree of windows of 153.
     assert (frames := len(video.truth)) == 4 * 12 + 1
     sheet = video(generator, 7, write=True)
@@ -53,7 +55,7 @@ def test_ranks_that_do_not_write_make_it_too_and_leave_nothing(
     tiny: TinyDataset, generator: TreeGenerator, tmp_path: Path
 ) -> None:
     """Sharded weights need all ranks; that each runs the network equally often is what counts."""
-    video = HeldOutVideo.find(tiny.manifest, WINDOWS, tmp_path)
+    video = HeldOutVideo.find(tiny.manifest, WINDOWS, SAMPLING, tmp_path)
     calls = []
     counting = generator.network.register_forward_hook(lambda *_: calls.append(None))
     try:
@@ -71,8 +73,8 @@ def test_ranks_that_do_not_write_make_it_too_and_leave_nothing(
         counts.append(len(calls))
     finally:
         counting.remove()
-    # 20 steps of one window, 15 of two and 10 of four, of which some go together.
-    assert counts[0] == counts[1] == counts[2] >= 20 + 15 + 10
+    # 4 steps of one window, 3 of two and 2 of four, of which some go together.
+    assert counts[0] == counts[1] == counts[2] >= 4 + 3 + 2
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_the_tree_has_the_rates_of_the_run(
     rates: tuple[int, ...], schedule: str, frames: int
 ) -> None:
     windows = WindowConfig(rates=rates)
-    made, length = tree_for(windows, 17)
+    made, length = tree_for(windows, 17, SAMPLING.steps)
     assert (str(made), length) == (schedule, frames)
     assert Fraction(frames - 1, 24 // made.rates[0]) == 16, "each window has 17 frames"
 
@@ -105,4 +107,4 @@ def test_the_tree_has_the_rates_of_the_run(
 )
 def test_why_there_is_no_video(tiny: TinyDataset, windows: WindowConfig, why: str) -> None:
     with pytest.raises(TrainingDataError, match=why):
-        HeldOutVideo.find(tiny.manifest, windows, Path("run"))
+        HeldOutVideo.find(tiny.manifest, windows, SAMPLING, Path("run"))

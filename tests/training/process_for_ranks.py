@@ -5,10 +5,13 @@ came of it is in the folders; the test compares.
 """
 
 import dataclasses
+import datetime as dt
 import shutil
 import sys
+import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from model.lora import LoraSettings
@@ -18,7 +21,7 @@ from training.checkpoint import step_folder
 from training.config import TrainConfig
 from training.engine import EngineConfig
 from training.network import InitConfig
-from training.ranks import RankPlace
+from training.ranks import RankPlace, World
 from training.trainer import train
 
 HALF, STEPS = 2, 4
@@ -70,7 +73,7 @@ def main(rank: int, world: int, folder: Path, manifest: Path) -> None:
             job.folder.mkdir()
             (job.folder / "samples").write_text("no folder")
         said: list[str] = []
-        sample = HeldOutVideo.find(manifest, config.data.windows, job.folder)
+        sample = HeldOutVideo.find(manifest, config.data.windows, validation.sampling, job.folder)
         train(job, place, lambda kind, event: said.append(f"{kind} {event}"), sample)
         if rank == 0:
             (job.folder / SAID).write_text("\n".join(said))
@@ -86,7 +89,22 @@ def main(rank: int, world: int, folder: Path, manifest: Path) -> None:
         show("shown", ENGINES["zero3"])
         for name in ("zero1", "zero2", "zero3"):
             go_on(f"{name}-from-1-to-2", tiny_config(engine=ENGINES[name]), "zero0-1")
+        wait_long(World.join(place, 1))
     torch.distributed.destroy_process_group()
+
+
+def wait_long(world: World) -> None:
+    """The first rank may take longer for what it does alone than others wait in anything else."""
+    short = dt.timedelta(seconds=1)
+    hurried = torch.distributed.new_group(backend="gloo", timeout=short)
+    hurried_world = dataclasses.replace(world, group=hurried)
+    if world.first:
+        time.sleep(2)
+    hurried_world.wait_for_first()
+    if not world.first:  # and yet not for ever, should the first hang
+        with pytest.raises(RuntimeError, match=r"[Tt]imed out"):
+            hurried_world.wait_for_first(short)
+    torch.distributed.barrier()
 
 
 if __name__ == "__main__":
