@@ -39,7 +39,7 @@ down-local: $(VENV)  ## end them; what they hold is kept
 	.venv/bin/python -m flows.stack down --folder "$(STACK)"
 
 test: $(VENV)  ## run the tests
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)  ## format, lint, types, layers, tests: what CI runs
 	.venv/bin/ruff format --check .

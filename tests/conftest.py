@@ -1,16 +1,40 @@
 """Fixtures that several packages share."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+# Before anything numeric is imported, here and in what tests start: the cores are shared already.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if TYPE_CHECKING:  # what it imports takes seconds, and few tests need it
     from tests.training.tiny_dataset import TinyDataset
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILMS = REPOSITORY.parent / "shared" / "videos"
+LONGEST = (
+    "flows/test_orchestration", "pipelines/test_train", "pipelines/test_ray_engine",
+    "pipelines/test_kills", "pipelines/test_real_films", "training/test_ranks",
+    "pipelines/test_study_browser", "pipelines/test_evaluate", "pipelines/test_train_hosts",
+    "training/test_resume", "pipelines/test_precompute", "pipelines/test_identify",
+    "pipelines/test_object_store", "model/test_generation_ranks", "pipelines/test_curate",
+    "pipelines/test_cli", "pipelines/test_generate", "pipelines/test_caption",
+)  # fmt: skip
+"""Files that take longest, the longest first: begun last, one of them would be all that runs."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, up to four: the longest file mostly waits for servers."""
+    return min((os.cpu_count() or 1) + 1, 4)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; `--no-loadscope-reorder` keeps that order."""
+    places = {REPOSITORY / "tests" / f"{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

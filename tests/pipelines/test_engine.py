@@ -284,9 +284,11 @@ def test_a_worker_that_stays_fat_is_replaced_before_it_harms_another_item() -> N
 
 def test_numeric_libraries_get_the_threads_they_are_allowed() -> None:
     names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"]
-    outcomes = LocalEngine(1).map(stage_of(stages.environment), names)
-    assert [outcome.value for outcome in outcomes if isinstance(outcome, Done)] == ["1"] * 3
-    assert set(names) & set(os.environ) == set()
+    ours = dict(os.environ)
+    two_threads = dataclasses.replace(PATIENT, threads=2)
+    outcomes = LocalEngine(1).map(stage_of(stages.environment, two_threads), names)
+    assert [outcome.value for outcome in outcomes if isinstance(outcome, Done)] == ["2"] * 3
+    assert dict(os.environ) == ours
 
 
 def test_workers_ignore_ctrl_c() -> None:

@@ -31,7 +31,7 @@ def cluster() -> Iterator[TwoNodes]:
 
 
 def test_what_goes_wrong_costs_the_same_as_at_home(cluster: TwoNodes) -> None:
-    limits = Limits(timeout_seconds=3.0, memory_bytes=400 * MIB)
+    limits = Limits(timeout_seconds=12.0, memory_bytes=400 * MIB)
     stage: Stage[None, str, object]
     stage = Stage("misbehave", stages.nothing, stages.misbehave, limits)
     items = ["one", "segfault", "two", "hang", "eat", "film error", "exit 0", "three"]
