@@ -11,7 +11,7 @@ motion within a block but the lowest frequency of its brightness.
 import dataclasses
 import hashlib
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,16 @@ from torch import Tensor
 from model.codec import Geometry
 
 _COLOURS, _FRAMES, _SIDE = 3, 4, 8
+_DEVIATIONS = (
+    *(16.0680, 1.9567, 2.2343, 0.7808, 1.0736, 1.1343, 0.5199, 0.4918, 0.6331, 0.7078),
+    *(0.3682, 1.1582, 6.8519, 1.1653, 1.0155, 5.6254),
+)
+_DEVIATION = 4.7032
+"""The root of the mean of their squares."""
+
+Scale = Literal["channels", "pixels"]
+"""What the deviation of a latent channel is: 1 for each, or that of its coefficient in pixels, but
+for one factor for all."""
 
 
 class Coefficient(NamedTuple):
@@ -64,18 +74,19 @@ class Layout:
             raise ValueError(f"std={min(self.std)}: must be positive")
 
 
-def standard_layout() -> Layout:
+def standard_layout(scale: Scale = "channels") -> Layout:
     """16 channels: 11 spatial and 1 temporal of luma, 3 and 1 of the two chroma axes.
 
-    One deviation for all channels: the transform is orthonormal, so that an error of a latent is
-    the same error of the pixels, and noise is white in both. With one for each channel, brightness,
-    which is three quarters of what a picture is, was a sixteenth of a network's loss: pictures fell
-    into blocks. Channels differ in size for it, from 0.1 to 3.4.
+    Scaled by channels, all weigh the same in a network's loss, and brightness, three quarters of
+    what a picture is, is a sixteenth of it. Scaled as pixels, one deviation serves all: the
+    transform is orthonormal, so errors of latents weigh as the pixels' errors do (but in the first
+    latent, whose picture stands for four), and channels differ in size, from 0.1 to 3.4. Small
+    networks keep more of a scene so (docs/benchmarks.md).
 
-    Means, and the deviation that gives latents unit size on average, were measured once over 59
-    clips of 17 frames from 23 real films (live action, animation, slides, test patterns) scaled to
-    a shorter side of 240 pixels, each film weighing the same, and are frozen here: they are part of
-    what stored latents mean. First latents agreed with the others within 7 %.
+    Means and deviations were measured once over 59 clips of 17 frames from 23 real films (live
+    action, animation, slides, test patterns) scaled to a shorter side of 240 pixels, each film
+    weighing the same, and are frozen here: they are part of what stored latents mean. First latents
+    agreed with the others within 7 %.
     """
     luma = [Coefficient(0, 0, row, column) for row, column in _zigzag(11)]
     chroma = [Coefficient(1, 0, row, column) for row, column in _zigzag(3)]
@@ -85,7 +96,7 @@ def standard_layout() -> Layout:
             *(-6.1911, -0.0409, 0.0488, -0.0021, 0.0055, 0.0339, -0.0003, 0.0019, 0.0103, 0.0080),
             *(0.0033, -0.0349, 1.5149, 0.0152, 0.0026, -0.2987),
         ),
-        std=(4.7032,) * 16,
+        std=_DEVIATIONS if scale == "channels" else (_DEVIATION,) * len(_DEVIATIONS),
     )
 
 

@@ -17,7 +17,7 @@ import pydantic
 import torch
 
 from model.codec import LatentCodec, WanCodec
-from model.dct import Coefficient, DctCodec, Layout
+from model.dct import Coefficient, DctCodec, Layout, Scale, standard_layout
 from model.errors import CheckpointError
 from model.generation import TreeGenerator
 from model.lora import load_lora
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from model.dit import MultiMaskDiT
 
 DESCRIPTION = "tempo.json"
-_FORMAT = 2
+_FORMAT = 1
 _WAN_INDEX = "model_index.json"
 _NETWORK = "transformer"
 _SECOND_EXPERT = "transformer_2"
@@ -42,13 +42,17 @@ class CodecSpec:
         kind: "wan" (an autoencoder) or "dct" (no weights).
         source: of "wan": the folder, or name on the hub, that has `vae/`; None: the checkpoint.
         layout: of "dct": kept coefficients where they are not the standard ones.
+        scale: of "dct" with the standard ones: how they are normalised.
     """
 
     kind: Literal["wan", "dct"]
     source: str | None = None
     layout: Layout | None = None
+    scale: Scale = "channels"
 
     def __post_init__(self) -> None:
+        if self.scale != "channels" and (self.kind == "wan" or self.layout is not None):
+            raise ValueError(f"scale={self.scale!r}: only the dct codec's standard layout has one")
         if self.kind == "dct" and self.source is not None:
             raise ValueError(f"source={self.source!r}: the dct codec has no weights; leave it out")
         if self.kind == "wan" and self.layout is not None:
@@ -253,7 +257,7 @@ def load_generator(folder: Path, loading: Loading | None = None) -> TreeGenerato
 def load_codec(folder: Path, spec: CodecSpec, loading: Loading) -> LatentCodec:
     """Load the codec that a spec names; `folder` is where its weights are if it names no source."""
     if spec.kind == "dct":
-        return DctCodec(spec.layout)
+        return DctCodec(spec.layout or standard_layout(spec.scale))
     codec = WanCodec.load(
         spec.source or folder, device=loading.device, tiling=loading.tiling, slicing=True
     )

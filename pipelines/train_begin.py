@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.identities import canonical_json
+from model.generator_folder import CodecSpec
 from pipelines.settings import Home, typed_config
 from pipelines.version import code_version
 from training.checkpoint import (
@@ -102,12 +103,32 @@ def init_in(home: Home, config: TrainConfig) -> TrainConfig:
     A checkpoint may be named as ``RUN`` (its newest) or ``RUN/step-00000100``, or by its folder.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: there is none, or it is damaged, or of a codec whose latents are others.
     """
     init = config.network.init
     if init.kind == "checkpoint" and init.source is not None:
-        verify(checkpoint_at(home, init.source))
+        _check_codec(verify(checkpoint_at(home, init.source)).provenance, config.codec)
     return named_in(home, config)
+
+
+def _check_codec(origin: Provenance, codec: CodecSpec) -> None:
+    """Weights mean nothing on other latents, and nothing would tell but their videos.
+
+    Raises:
+        CheckpointError: they were trained on other ones.
+    """
+    trained = typed_config(CodecSpec, origin.config["codec"])
+    # The source says where an autoencoder lies, which may have moved.
+    if dataclasses.replace(trained, source=None) != dataclasses.replace(codec, source=None):
+        raise CheckpointError(
+            f"{origin.training} was trained on latents of another codec ({_named(trained)}, here "
+            f"{_named(codec)}): begin with a checkpoint of the same, or train one"
+        )
+
+
+def _named(codec: CodecSpec) -> str:
+    layout = "" if codec.layout is None else ", a layout of its own"
+    return f"{codec.kind}, scale {codec.scale}{layout}" if codec.kind == "dct" else codec.kind
 
 
 def named_in(home: Home, config: TrainConfig) -> TrainConfig:

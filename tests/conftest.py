@@ -26,14 +26,17 @@ LONGEST = (
 """Files that take longest, the longest first: begun last, one of them would be all that runs."""
 
 
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers() -> int | None:
     """One more than there are cores, up to four: the longest file mostly waits for servers."""
-    return min((os.cpu_count() or 1) + 1, 4)
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist reads it
+    return min(len(os.sched_getaffinity(0)) + 1, 4)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files; `--no-loadscope-reorder` keeps that order."""
     places = {REPOSITORY / "tests" / f"{name}.py": place for place, name in enumerate(LONGEST)}
+    assert all(path.is_file() for path in places), "LONGEST names a file that is gone"
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 

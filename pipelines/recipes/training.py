@@ -53,7 +53,7 @@ def train_debug_cpu() -> TrainConfig:
                 patch_size=(1, 1, 1),
             )
         ),
-        codec=CodecSpec("dct"),
+        codec=CodecSpec("dct", scale="pixels"),
         text=TextSpec("bytes", length=8, width=32),
         data=dataclasses.replace(
             data,

@@ -155,7 +155,7 @@ def test_a_schedule_fires(services: Services) -> None:
     # What will never pass is not tried again, and says why.
     assert "no such file or folder" in run["state"]["message"]
     ended = until(lambda: tasks_that_ended(services, Run(services, run["id"])), "its task's end")
-    assert list(ended.values()) == [("FAILED", 1)]
+    assert list(ended.values()) == [("Failed", 1)]
 
 
 @pytest.mark.parametrize("flow", ["curate-videos", "train-model", "evaluate-model", "retrain"])
@@ -206,7 +206,7 @@ def test_runs_that_are_ended_leave_no_process_and_the_next_goes_on(
     until(lambda: not limited.processes(), "the end of all its processes")
 
     job = until(lambda: tasks_that_ended(services, limited).get("curate tiny"), "the job's end")
-    assert job == ("FAILED", 1)  # tried once
+    assert job == ("TimedOut", 1)
     again = services.start(CURATE, asked, catalog)
     again.wait("Completed")
     assert published_files(Home(tmp_path)) == published_files(undisturbed)
@@ -268,7 +268,7 @@ def tasks_that_ended(services: Services, run: Run) -> dict[str, tuple[str, int]]
     """
     tasks = services.of_run("task_runs", run)
     return {
-        task["name"]: (task["state_type"], task["run_count"])
+        task["name"]: (task["state"]["name"], task["run_count"])
         for task in tasks
         if task["state_type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
     }

@@ -86,6 +86,22 @@ def test_what_is_kept_comes_back_unchanged() -> None:
     torch.testing.assert_close(again, latents, rtol=1e-3, atol=1e-4)
 
 
+def test_scaled_as_pixels_errors_of_latents_weigh_as_those_of_pixels() -> None:
+    codec = DctCodec(standard_layout("pixels"))
+    grey = codec.encode(torch.zeros(1, 3, 9, 16, 24))
+    (factor,) = set(codec.layout.std)
+    for channel in (0, 3, 11, 15):
+        error = torch.zeros_like(grey)
+        error[:, channel, 1:] = 0.02
+        moved = codec.decode(grey + error) - codec.decode(grey)
+        assert moved.square().sum() == pytest.approx(
+            factor**2 * error.square().sum().item(), rel=1e-3
+        )
+    by_channels = DctCodec().encode(torch.zeros(1, 3, 9, 16, 24))
+    restored = grey * factor / torch.tensor(DctCodec().layout.std).view(1, -1, 1, 1, 1)
+    torch.testing.assert_close(restored, by_channels, rtol=1e-4, atol=1e-4)
+
+
 @given(st.integers(0, 16))
 @settings(max_examples=17, deadline=None)
 def test_frame_k_changes_its_own_latent_and_none_before_it(frame: int) -> None:

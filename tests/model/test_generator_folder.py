@@ -90,6 +90,22 @@ def test_layouts_are_kept(tmp_path: Path) -> None:
     assert load_generator(tmp_path).codec.fingerprint == DctCodec(layout).fingerprint
 
 
+def test_scales_are_kept_and_older_folders_mean_what_they_meant(tmp_path: Path) -> None:
+    spec = GeneratorSpec(CodecSpec("dct", scale="pixels"), BYTES)
+    save_generator(tmp_path, tiny_network(), spec)
+    assert read_spec(tmp_path) == spec
+    scaled = DctCodec(standard_layout("pixels")).fingerprint
+    assert load_generator(tmp_path).codec.fingerprint == scaled != DctCodec().fingerprint
+    path = tmp_path / "tempo.json"
+    document = json.loads(path.read_text())
+    del document["codec"]["scale"]  # as it was written before there were scales
+    path.write_text(json.dumps(document))
+    assert load_generator(tmp_path).codec.fingerprint == DctCodec().fingerprint
+    for other in ({"kind": "wan"}, {"kind": "dct", "layout": standard_layout()}):
+        with pytest.raises(ValueError, match="only the dct codec's standard layout has one"):
+            CodecSpec(**other, scale="pixels")  # type: ignore[arg-type]
+
+
 def test_adapters_are_fused(folder: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     network = tiny_network()
@@ -127,8 +143,8 @@ def test_a_released_folder(folder: Path, tmp_path: Path) -> None:
         ("{", "cannot be read"),
         ("[]", "cannot be read"),
         (json.dumps({"format": 9}), "another version"),
-        (json.dumps({"format": 2, "codec": {"kind": "jpeg"}}), "cannot be read"),
-        (json.dumps({"format": 2, "codec": {"kind": "dct"}, "text": {"kind": "bytes"}}), "width"),
+        (json.dumps({"format": 1, "codec": {"kind": "jpeg"}}), "cannot be read"),
+        (json.dumps({"format": 1, "codec": {"kind": "dct"}, "text": {"kind": "bytes"}}), "width"),
     ],
 )
 def test_hostile_descriptions(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from curation.identities import canonical_json
+from model.generator_folder import CodecSpec
 from pipelines.settings import Home
 from pipelines.train_begin import Beginning, config_of, init_in, job_of
 from tests.training.tiny_run import tiny_config
@@ -21,6 +22,7 @@ from training.errors import (
     TrainingError,
 )
 from training.network import InitConfig
+from training.validation import VideoSampling
 from training.versions import PublishedVersion
 
 VERSION = PublishedVersion("tiny@1", "manifest.json", "0" * 64)
@@ -122,6 +124,30 @@ def test_a_run_does_not_begin_from_damaged_weights(home: Home) -> None:
     network = dataclasses.replace(config.network, init=InitConfig("checkpoint", "it"))
     with pytest.raises(DamagedCheckpointError, match="name another one"):
         init_in(home, dataclasses.replace(config, network=network))
+
+
+def test_a_run_does_not_begin_from_weights_of_other_latents(home: Home) -> None:
+    config = tiny_config()
+    network = dataclasses.replace(config.network, init=InitConfig("checkpoint", "it"))
+    config = dataclasses.replace(config, network=network)
+    recorded = plain(tiny_config())
+    del recorded["codec"]["scale"]  # a run that was begun before there were scales
+    folder = store(home, 2, recorded)
+    assert init_in(home, config).network.init.source == str(folder)
+    scaled = dataclasses.replace(config, codec=CodecSpec("dct", scale="pixels"))
+    with pytest.raises(CheckpointError, match=r"dct, scale channels, here dct, scale pixels"):
+        init_in(home, scaled)
+
+
+def test_how_videos_are_sampled_may_change_in_a_run(home: Home) -> None:
+    store(home, 2, plain(tiny_config()))
+    sampled = dataclasses.replace(
+        tiny_config().validation, sampling=VideoSampling("euler", (3, 2, 1))
+    )
+    changed = dataclasses.replace(tiny_config(steps=20), validation=sampled)
+    assert job_of(begin(changed), home, print).resume == 2
+    with pytest.raises(ValueError, match="give at least 1 each"):
+        VideoSampling(steps=(3, 0, 1))
 
 
 def fields(config: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -95,11 +95,12 @@ def main(rank: int, world: int, folder: Path, manifest: Path) -> None:
 
 def wait_long(world: World) -> None:
     """The first rank may take longer for what it does alone than others wait in anything else."""
-    short = dt.timedelta(seconds=1)
+    short = dt.timedelta(seconds=4)
+    torch.distributed.barrier()
     hurried = torch.distributed.new_group(backend="gloo", timeout=short)
     hurried_world = dataclasses.replace(world, group=hurried)
     if world.first:
-        time.sleep(2)
+        time.sleep(6)
     hurried_world.wait_for_first()
     if not world.first:  # and yet not for ever, should the first hang
         with pytest.raises(RuntimeError, match=r"[Tt]imed out"):
