@@ -31,8 +31,8 @@ def train_debug_cpu() -> TrainConfig:
     trained from the start, so that its videos can be looked at. One wide head: rotary embedding
     shares a head's channels among time, rows and columns, and with three heads of 32 only five
     frequencies are left for each, too few to attend to the same place in another frame. Windows
-    show a part of the picture, so that few films are not learnt by heart: pack about twice as large
-    as they are.
+    show a part of the picture, and captions are dropped in half of the windows, so that few films are
+    not learnt by heart: pack about twice as large as windows are.
     """
     mixture = MaskMixture(
         random=0.1, every2=0.2, every4=0.15, first=0.35, first_last=0.05, prefix=0.05, none=0.1
@@ -41,7 +41,7 @@ def train_debug_cpu() -> TrainConfig:
     return TrainConfig(
         recipe="train_debug_cpu",
         stage="stage_1",
-        steps=4800,
+        steps=4200,
         network=NetworkConfig(
             presets.DiTConfig(
                 num_attention_heads=1,
@@ -71,6 +71,7 @@ def train_debug_cpu() -> TrainConfig:
                 masks=MaskConfig(mixture),
                 times=TimeSampling("uniform", shift=1.0),
                 max_start=0.0,
+                text_dropout=0.5,
                 least_view=0.4,
             ),
             batch=BatchConfig(microbatches=2, samples=2),
@@ -80,7 +81,7 @@ def train_debug_cpu() -> TrainConfig:
             lr=3e-3, betas=(0.9, 0.99), warmup=200, schedule="cosine", final_share=0.02
         ),
         validation=ValidationConfig(
-            every=1200, windows=16, videos=1, sampling=VideoSampling("euler", (6, 5, 4))
+            every=1400, windows=16, videos=1, sampling=VideoSampling("euler", (6, 5, 4))
         ),
         checkpoint=CheckpointConfig(every=600, keep_last=2, generator=True),
     )
