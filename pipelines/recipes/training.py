@@ -31,8 +31,8 @@ def train_debug_cpu() -> TrainConfig:
     trained from the start, so that its videos can be looked at. One wide head: rotary embedding
     shares a head's channels among time, rows and columns, and with three heads of 32 only five
     frequencies are left for each, too few to attend to the same place in another frame. Windows
-    show a part of the picture, and captions are dropped in half of the windows, so that few films are
-    not learnt by heart: pack about twice as large as windows are.
+    show a part of the picture, and captions are dropped in half of the windows, so that few films
+    are not learnt by heart: pack about twice as large as windows are.
     """
     mixture = MaskMixture(
         random=0.1, every2=0.2, every4=0.15, first=0.35, first_last=0.05, prefix=0.05, none=0.1
