@@ -115,9 +115,12 @@ def _check_codec(origin: Provenance, codec: CodecSpec) -> None:
     """Weights mean nothing on other latents, and nothing would tell but their videos.
 
     Raises:
-        CheckpointError: they were trained on other ones.
+        CheckpointError: they were trained on other ones, or their record does not say on which.
     """
-    trained = typed_config(CodecSpec, origin.config["codec"])
+    try:
+        trained = typed_config(CodecSpec, origin.config["codec"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{origin.training} does not say its codec: {error!r}") from error
     # The source says where an autoencoder lies, which may have moved.
     if dataclasses.replace(trained, source=None) != dataclasses.replace(codec, source=None):
         raise CheckpointError(

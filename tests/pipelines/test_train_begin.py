@@ -137,6 +137,10 @@ def test_a_run_does_not_begin_from_weights_of_other_latents(home: Home) -> None:
     scaled = dataclasses.replace(config, codec=CodecSpec("dct", scale="pixels"))
     with pytest.raises(CheckpointError, match=r"dct, scale channels, here dct, scale pixels"):
         init_in(home, scaled)
+    del recorded["codec"]
+    store(home, 4, recorded)
+    with pytest.raises(CheckpointError, match="it does not say its codec"):
+        init_in(home, config)
 
 
 def test_how_videos_are_sampled_may_change_in_a_run(home: Home) -> None:
