@@ -7,6 +7,8 @@ WORKERS ?= 2
 STACK   ?= $(HOME_DIR)/stack
 PREFECT_PORT ?= 4200
 POSTGRES_PORT ?= 5433
+# Many processes import the same modules: their bytecode is kept, whatever the surroundings ask for.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help curate deploy up-local down-local test check format lock clean
 

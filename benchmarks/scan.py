@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import pyarrow as pa
 
 from benchmarks.film import benchmark_film, film_seconds, repeat_film
 from benchmarks.measure import (
@@ -55,6 +56,7 @@ FFMPEG, SCAN, PROCESS, DETECT = (
 def scan(film: Path, traces: Path) -> dict[str, float]:
     """Scan in this process, which should be fresh."""
     cv2.setNumThreads(1)  # as the engine's workers have it
+    pa.array([0])  # the first one in a process imports pandas, if that is installed
     before, started = cpu_seconds(), time.perf_counter()
     row = scan_film(
         film,

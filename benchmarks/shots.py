@@ -1,6 +1,6 @@
 """How well shots are found in hand-verified films, with PySceneDetect's detectors beside ours.
 
-    python -m benchmarks.shots [--films DIR] [--only FILE ...] [--verbose]
+    python -m benchmarks.shots [--films DIR] [--only FILE ...] [--transnet FILE] [--verbose]
 
 DIR holds films and a ``manifest.json``: a list of objects with ``file``, ``cuts`` and ``cut_type``
 (first frame of each new shot; only types that start with "hard" are hard cuts), ``gradual``
@@ -21,7 +21,8 @@ What counts:
 
 PySceneDetect's detectors report points, never ranges, so that a fade or dissolve can at best be
 touched by them. They run with their defaults, and two of them also with ``min_scene_len=0`` ("any
-length"); their cuts are taken as they report them.
+length"); their cuts are taken as they report them. With ``--transnet`` there is a row more: ours
+with what that network adds (`curation.measure.shots.transnet`).
 """
 
 import argparse
@@ -41,11 +42,13 @@ from scenedetect.detector import SceneDetector
 
 from curation.measure.shots.find import ShotConfig, find_shots, trim_blurred_edges
 from curation.measure.shots.trace import FRAME_TRACE_SCHEMA, FrameTracer, ShotTrace
+from curation.measure.shots.transnet import TransitionMeter, TransNetConfig
 from curation.pictures import cut_picture
 from curation.scan import ScanConfig, probe_borders
 from curation.video.film import Film
 
 U8 = npt.NDArray[np.uint8]
+F32 = npt.NDArray[np.float32]
 Span = tuple[int, int]
 Real = TypeVar("Real")
 Told = TypeVar("Told")
@@ -54,6 +57,7 @@ FILMS = Path(__file__).resolve().parent.parent.parent / "shared" / "videos"
 NEAR = 1  # frames between a cut and its report
 OVERLAP = 0.5  # least intersection over union of a transition and its report
 OURS = "tempomaster"
+BOTH = "  with TransNetV2"
 PEERS: dict[str, Callable[[], SceneDetector]] = {
     "AdaptiveDetector": AdaptiveDetector,
     "Adaptive, any length": lambda: AdaptiveDetector(min_scene_len=0),
@@ -224,9 +228,14 @@ def pictures(path: Path, config: ScanConfig, threads: int) -> Iterator[U8]:
 
 
 def detect(
-    bgr_frames: Iterator[U8], fps: float, config: ShotConfig
+    bgr_frames: Iterator[U8],
+    fps: float,
+    config: ShotConfig,
+    network: TransNetConfig | None = None,
 ) -> tuple[dict[str, Report], ShotTrace]:
     """Run every detector over one film in one pass."""
+    judge = TransitionMeter(network) if network else None
+    said: list[float] = []
     tracer = FrameTracer()
     tables = []
     peers = {name: make() for name, make in PEERS.items()}
@@ -234,6 +243,7 @@ def detect(
     time = FrameTimecode(0, fps)
     for index, bgr in enumerate(bgr_frames):
         tracer.measure(bgr)
+        said += judge.look(bgr) if judge else []
         if len(tracer) == 1024:
             tables.append(pa.table(tracer.take(), schema=FRAME_TRACE_SCHEMA))
         time = FrameTimecode(index, fps)
@@ -242,6 +252,9 @@ def detect(
     tables.append(pa.table(tracer.take(), schema=FRAME_TRACE_SCHEMA))
     trace = ShotTrace.from_table(pa.concat_tables(tables))
     reports = {OURS: report_of(trace, fps, config)}
+    if judge:
+        probability = np.array(said + judge.finish(), np.float32)
+        reports[BOTH] = report_of(trace, fps, config, probability)
     for name, peer in peers.items():
         found = sorted({cut.frame_num for cut in cuts[name] + peer.post_process(time)})
         edges = [0, *found, len(trace)]
@@ -250,9 +263,11 @@ def detect(
     return reports, trace
 
 
-def report_of(trace: ShotTrace, fps: float, config: ShotConfig) -> Report:
+def report_of(
+    trace: ShotTrace, fps: float, config: ShotConfig, probability: F32 | None = None
+) -> Report:
     """What our shots say: transitions, and the spans left after trimming."""
-    shots = find_shots(trace, fps, config)
+    shots = find_shots(trace, fps, config, probability)
     transitions = {t for shot in shots for t in (shot.transition_in, shot.transition_out)}
     trimmed = [trim_blurred_edges(shot, trace.sharpness, fps, config.trim) for shot in shots]
     return Report(
@@ -275,16 +290,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--films", type=Path, default=FILMS, help="folder with a manifest.json")
     parser.add_argument("--only", nargs="*", help="names of films to look at")
+    parser.add_argument("--transnet", type=Path, help="TransNetV2 as an ONNX file (rgb)")
     parser.add_argument("--threads", type=int, default=2, help="decoder threads")
     parser.add_argument("--verbose", action="store_true", help="print what was missed")
     arguments = parser.parse_args()
-    totals = {name: Score() for name in (OURS, *PEERS)}
+    network = (
+        TransNetConfig(str(arguments.transnet)).settled(Path()) if arguments.transnet else None
+    )
+    totals = {name: Score() for name in (OURS, *([BOTH] if network else []), *PEERS)}
     unverified: dict[str, int] = {}
     for truth in read_manifest(arguments.films):
         if arguments.only and truth.file not in arguments.only:
             continue
         frames = pictures(arguments.films / truth.file, ScanConfig(), arguments.threads)
-        reports, _ = detect(frames, truth.fps, ShotConfig())
+        reports, _ = detect(frames, truth.fps, ShotConfig(), network)
         if not truth.scored:
             told = reports[OURS]
             unverified[truth.file] = len(told.cuts) + len(told.gradual)

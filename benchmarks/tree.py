@@ -205,6 +205,8 @@ def made(arguments: argparse.Namespace) -> Bench:
         device = torch.device("cuda", ranks.rank % torch.cuda.device_count())
         torch.cuda.set_device(device)
     config = PRESETS[arguments.preset or ("shape_1_3b" if large else "debug")]()
+    if arguments.layers:
+        config = dataclasses.replace(config, num_layers=arguments.layers)
     torch.manual_seed(0)
     with device:
         network = MultiMaskDiT.of(config)
@@ -226,6 +228,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, nargs="+", default=[121, 241, 481, 961, 1921])
     parser.add_argument("--longest", type=int, default=1921, help="of the monolithic video")
     parser.add_argument("--preset", choices=PRESETS)
+    parser.add_argument("--layers", type=int, help="of the network; default the preset's")
     parser.add_argument("--size", help="WIDTHxHEIGHT")
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--batch", type=int, help="windows at once; default what memory allows")

@@ -16,6 +16,7 @@ from curation.components import fingerprint
 from curation.identities import clip_id_of
 from curation.measure import clarity, exposure, motion
 from curation.measure.shots.find import Shot, ShotConfig, find_shots, trim_blurred_edges
+from curation.measure.shots.judged import TransNetRule
 from curation.measure.shots.trace import ShotTrace
 from curation.records import ClipRow, ShotRow, VideoRow, now
 from curation.traces import Traces, column
@@ -32,7 +33,10 @@ class DeriveConfig:
 
     def fingerprint(self, scan_fingerprint: str) -> str:
         """What made shots and clips: this config, on traces of that scan."""
-        return fingerprint("derive", {"config": self, "scan": scan_fingerprint})
+        config = dataclasses.asdict(self)
+        if self.shots.transnet == TransNetRule():
+            del config["shots"]["transnet"]  # a home from before that rule keeps what it derived
+        return fingerprint("derive", {"config": config, "scan": scan_fingerprint})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ def derive_film(video: VideoRow, traces: Traces, config: DeriveConfig) -> Derive
     fps = video.fps or PACKED_RATE
     shot_rows: list[ShotRow] = []
     clip_rows: list[ClipRow] = []
-    for number, shot in enumerate(find_shots(trace, fps, config.shots)):
+    shots = find_shots(trace, fps, config.shots, traces.transitions())
+    for number, shot in enumerate(shots):
         trimmed = trim_blurred_edges(shot, trace.sharpness, fps, config.shots.trim)
         shot_rows.append(_shot_row(video, made_by, number, shot, trimmed, times))
         clip_rows += [

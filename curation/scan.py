@@ -19,9 +19,10 @@ from curation.components import fingerprint
 from curation.errors import FilmError
 from curation.measure import clarity, exposure, motion
 from curation.measure.shots.trace import FRAME_TRACE_SCHEMA, FrameTracer
+from curation.measure.shots.transnet import TransitionMeter, TransNetConfig
 from curation.pictures import cut_picture, evidence_pictures, motion_luma, sample_luma
 from curation.records import VideoRow, now
-from curation.traces import EVIDENCE, SAMPLES, TraceWriter
+from curation.traces import EVIDENCE, SAMPLES, TRANSITIONS, TraceWriter
 from curation.video.decode import DecodeLog
 from curation.video.film import Film, FilmInfo, Frame
 from curation.video.geometry import Box
@@ -67,6 +68,7 @@ class ScanConfig:
             CLIP's 224, and than the width of 256 at which flow is computed.
         evidence_quality: JPEG quality.
         probe_keyframes: keyframes that are looked at beforehand for letterbox borders.
+        transnet: a network that judges every frame beside the rules; none by default.
     """
 
     sample_every_seconds: float = 0.5
@@ -76,6 +78,7 @@ class ScanConfig:
     evidence_short_side: int = 288
     evidence_quality: int = 88
     probe_keyframes: int = 12
+    transnet: TransNetConfig = dataclasses.field(default_factory=TransNetConfig)
 
     def __post_init__(self) -> None:
         if not 0 < self.motion_gap_seconds < self.sample_every_seconds:
@@ -93,8 +96,27 @@ class ScanConfig:
 
     @property
     def fingerprint(self) -> str:
-        """What made the traces."""
-        return fingerprint("scan", self)
+        """What made the traces.
+
+        Raises:
+            ValueError: a network is asked for, and the config is not `settled`.
+        """
+        identity = dataclasses.asdict(self)
+        del identity["transnet"]  # without a network, a home from before there were any is as good
+        if self.transnet.wanted:
+            identity["transnet"] = self.transnet.identity()
+        return fingerprint("scan", identity)
+
+    def settled(self, weights: Path) -> "ScanConfig":
+        """The same, with the files that it names found and hashed.
+
+        Args:
+            weights: the home's folder of weights.
+
+        Raises:
+            CurationError: a file is absent, or is not what it should be.
+        """
+        return dataclasses.replace(self, transnet=self.transnet.settled(weights))
 
 
 def scan_film(
@@ -130,7 +152,9 @@ def scan_film(
     while True:
         decodes += 1
         log = DecodeLog()
-        with TraceWriter(folder, FRAME_SCHEMA, SAMPLE_SCHEMA) as writer:
+        with TraceWriter(
+            folder, FRAME_SCHEMA, SAMPLE_SCHEMA, judged=config.transnet.wanted
+        ) as writer:
             pts = _trace(film, box, config, writer, log, sound_so_far)
             if log.damaged and sound_so_far > 1:
                 sound_so_far = 1
@@ -178,11 +202,17 @@ def _trace(
     """The decode loop: each frame is looked at by everyone, then let go."""
     frames = _FrameTraces(writer)
     sampler = _Sampler(film.info, box, config, writer)
+    judge = _Judge(config.transnet, writer) if config.transnet.wanted else None
     for frame in film.frames(threads=threads, log=log):
-        frames.look(frame, cut_picture(frame, film.info, box, config.cut_long_side))
+        picture = cut_picture(frame, film.info, box, config.cut_long_side)
+        frames.look(frame, picture)
+        if judge:
+            judge.look(picture)
         sampler.look(frame)
     frames.flush()
     sampler.finish()
+    if judge:
+        judge.finish()
     if not frames.pts:
         raise FilmError("no_frames", "not one frame of this film can be decoded")
     return frames.pts
@@ -218,6 +248,25 @@ class _FrameTraces:
         }
         self._writer.add_frames(place | self._tracer.take())
         self._keys.clear()
+
+
+class _Judge:
+    """Writes what a network says of every frame."""
+
+    def __init__(self, config: TransNetConfig, writer: TraceWriter) -> None:
+        self._meter, self._writer = TransitionMeter(config), writer
+
+    def look(self, bgr: U8) -> None:
+        """Show it the next frame."""
+        self._write(self._meter.look(bgr))
+
+    def finish(self) -> None:
+        """Write what it says of the last frames."""
+        self._write(self._meter.finish())
+
+    def _write(self, probabilities: list[float]) -> None:
+        for probability in probabilities:
+            self._writer.add(TRANSITIONS, (probability,))
 
 
 class _Sampler:

@@ -6,6 +6,7 @@ One folder per film and scan fingerprint::
         frames.parquet     a row per frame: pts, keyframe, cut statistics, luma thumbnail
         samples.parquet    a row per sampled frame: clarity, exposure, motion
         evidence.parquet   a JPEG per sampled frame
+        transitions.parquet  what a network says of each frame, where one was asked
         film.json          the film's row; written last
 
 The folder is written under a temporary name, synced and renamed, so it is there whole or not at
@@ -24,6 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -38,6 +40,7 @@ FRAMES, SAMPLES, EVIDENCE, FILM = (
     "evidence.parquet",
     "film.json",
 )
+TRANSITIONS = "transitions.parquet"
 EVIDENCE_SCHEMA = pa.schema(
     [
         pa.field("frame", pa.int32(), nullable=False),
@@ -46,7 +49,10 @@ EVIDENCE_SCHEMA = pa.schema(
         pa.field("jpeg", pa.binary(), nullable=False),
     ]
 )
-_ROWS_PER_GROUP = {SAMPLES: 1024, EVIDENCE: 64}
+TRANSITION_SCHEMA = pa.schema([pa.field("probability", pa.float32(), nullable=False)])
+_JUDGED = {b"tempomaster.judged": b"transitions"}
+"""In the footer of FRAMES: TRANSITIONS belongs to these traces too."""
+_ROWS_PER_GROUP = {SAMPLES: 1024, EVIDENCE: 64, TRANSITIONS: 1024}
 
 
 def trace_folder(films: Path, video_id: str, scan_fingerprint: str) -> Path:
@@ -64,19 +70,33 @@ class TraceWriter:
     """Write the traces of one film; nothing is visible before `finish`.
 
     Use as a context manager: leaving it without `finish` removes what was written.
+
+    Args:
+        folder: where they will be.
+        frames: columns of FRAMES.
+        samples: columns of SAMPLES.
+        judged: whether a network judges every frame.
     """
 
-    def __init__(self, folder: Path, frames: pa.Schema, samples: pa.Schema) -> None:
+    def __init__(
+        self, folder: Path, frames: pa.Schema, samples: pa.Schema, *, judged: bool = False
+    ) -> None:
         self.folder = folder
         # A name of its own: where a node of a cluster was given up and lives on, two scan one film.
         self._partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
         discard_partial(folder)
         self._partial.mkdir(parents=True)
         self._tables = {
-            FRAMES: _Table(self._partial / FRAMES, frames),
+            FRAMES: _Table(
+                self._partial / FRAMES, frames.with_metadata(_JUDGED) if judged else frames
+            ),
             SAMPLES: _Table(self._partial / SAMPLES, samples, _ROWS_PER_GROUP[SAMPLES]),
             EVIDENCE: _Table(self._partial / EVIDENCE, EVIDENCE_SCHEMA, _ROWS_PER_GROUP[EVIDENCE]),
         }
+        if judged:
+            self._tables[TRANSITIONS] = _Table(
+                self._partial / TRANSITIONS, TRANSITION_SCHEMA, _ROWS_PER_GROUP[TRANSITIONS]
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +113,7 @@ class TraceWriter:
                 closing.callback(table.close)
 
     def add(self, table: str, row: tuple[Any, ...]) -> None:
-        """Add a row to SAMPLES or EVIDENCE; values in the schema's order."""
+        """Add a row to SAMPLES, EVIDENCE or TRANSITIONS; values in the schema's order."""
         self._tables[table].add(row)
 
     def add_frames(self, columns: dict[str, Any]) -> None:
@@ -162,7 +182,7 @@ class Traces:
         Only footers are read (0.4 ms a film): a damaged page inside is found by who reads it.
         """
         try:
-            for name in (FRAMES, SAMPLES, EVIDENCE):
+            for name in (SAMPLES, EVIDENCE, *([TRANSITIONS] if self._judged() else [])):
                 pq.read_metadata(self.folder / name)
             self.film()
         except (OSError, ValueError, KeyError, TypeError):  # absent, cut off, or not that row
@@ -172,6 +192,10 @@ class Traces:
     def frames(self, columns: list[str] | None = None) -> pa.Table:
         """A row per frame."""
         return self._read(FRAMES, columns)
+
+    def transitions(self) -> npt.NDArray[np.float32] | None:
+        """Probability [N] that a shot ends with each frame; None where no network was asked."""
+        return column(self._read(TRANSITIONS, None), "probability") if self._judged() else None
 
     def samples(self) -> pa.Table:
         """A row per sampled frame."""
@@ -193,6 +217,10 @@ class Traces:
     def film(self) -> VideoRow:
         """The film's row, as its scan wrote it."""
         return video_row_from_json((self.folder / FILM).read_text(encoding="utf-8"))
+
+    def _judged(self) -> bool:
+        metadata = pq.read_metadata(self.folder / FRAMES).metadata or {}
+        return _JUDGED.keys() <= metadata.keys()
 
     def _read(self, name: str, columns: list[str] | None) -> pa.Table:
         try:

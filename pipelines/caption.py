@@ -122,6 +122,7 @@ def caption_clips(
         CaptionError: a captioner cannot work, or no clip got words.
         CurationError: there is no clip to caption.
     """
+    config = dataclasses.replace(config, scan=config.scan.settled(home.weights))
     captioners = prepare(
         config.captioners, config.caption, config.derive.fingerprint(config.scan.fingerprint)
     )

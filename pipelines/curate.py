@@ -113,8 +113,9 @@ def curate(request: CurateRequest, home: Home, engine: Engine, progress: Progres
             done until then stays, and another run goes on from there.
     """
     begun = now()
+    config = dataclasses.replace(request.config, scan=request.config.scan.settled(home.weights))
+    request = dataclasses.replace(request, config=config)
     with started(home, engine, progress) as job:
-        config = request.config
         run = RunRecord(job.run_id, "curate", config.recipe, config, begun, request.inputs)
         with failure_recorded(run, home.catalog(), progress.say):
             summary = _run(job, request)
@@ -202,8 +203,9 @@ def _origin(
     recorded = json.loads(canonical_json(config))
     # What a film or a caption may cost does not decide what is made of it.
     del recorded["ingest"]
-    recorded["caption"] = {captioner.name: captioner.words for captioner in captioners}
     # Weights by their hash: where they lie is this machine's affair.
+    recorded["scan"]["transnet"]["weights"] = ""
+    recorded["caption"] = {captioner.name: captioner.words for captioner in captioners}
     recorded["score"] = {plan.name: plan.identity | {"batch": plan.batch} for plan in plans}
     scan = config.scan.fingerprint
     return Origin(

@@ -1,8 +1,8 @@
 """What a curation would do, and every model file that it would load: read, and nothing done.
 
-Nothing is fetched or hashed either, so what it says costs seconds and needs no network; how many
-clips there will be, only the films themselves can tell. What is told apart by its first bytes is a
-file that can be no film at all: an empty one, a text.
+Nothing is fetched and no film is hashed, so what it says costs seconds and needs no network; how
+many clips there will be, only the films themselves can tell. What is told apart by its first bytes
+is a file that can be no film at all: an empty one, a text.
 """
 
 import codecs
@@ -13,7 +13,8 @@ from typing import Any
 from curation.captioning.local import LocalConfig, Weights
 from curation.catalog.store import Catalog
 from curation.records import SourceRow
-from curation.scoring.weights import ModelFile, absent, found
+from curation.scan import ScanConfig
+from curation.weights import ModelFile, absent, found
 from pipelines.curate import CurateConfig, CurateRequest
 from pipelines.inputs import FilmInput
 from pipelines.settings import Home
@@ -58,7 +59,7 @@ def planned(request: CurateRequest, home: Home) -> Plan:
     refused = {file.uri for file in no_films}
     films = [film for film in request.films if film.uri not in refused]
     counts = {"files": len(request.films), "no_films": len(no_films)}
-    counts |= _counts(films, request.config.scan.fingerprint, home)
+    counts |= _counts(films, _scan_fingerprint(request.config.scan, home), home)
     return Plan(counts, _models(request.config, home), no_films)
 
 
@@ -91,12 +92,19 @@ def _is_text(head: bytes) -> bool:
     return True
 
 
-def _counts(films: list[FilmInput], scan: str, home: Home) -> dict[str, int]:
+def _scan_fingerprint(scan: ScanConfig, home: Home) -> str | None:
+    """None where a network is asked for whose file is absent: nothing was scanned with it."""
+    if scan.transnet.weights and scan.transnet.file(home.weights).path is None:
+        return None
+    return scan.settled(home.weights).fingerprint
+
+
+def _counts(films: list[FilmInput], scan: str | None, home: Home) -> dict[str, int]:
     if not home.root.is_dir():
         return {"unhashed_files": len(films), "films_to_scan": len(films)}
     with Catalog.open(home.catalog()) as catalog:
         known = {row.uri: row.video_id for row in catalog.rows(SourceRow) if unchanged(row)}
-        done = catalog.read("videos", {"scan_fingerprint": scan}, ["video_id"])
+        done = catalog.read("videos", {"scan_fingerprint": scan or ""}, ["video_id"])
     scanned = set(done["video_id"].to_pylist())
     hashed = [film for film in films if film.uri in known]
     seen = sum(known[film.uri] in scanned for film in hashed)
@@ -110,6 +118,8 @@ def _counts(films: list[FilmInput], scan: str, home: Home) -> dict[str, int]:
 def _models(config: CurateConfig, home: Home) -> list[ModelFile]:
     fetched_by_nobody = dataclasses.replace(config.score, fetch=False)
     files = fetched_by_nobody.files(home.weights)
+    if config.scan.transnet.weights:
+        files.append(config.scan.transnet.file(home.weights))
     if "local" in config.captioners:
         files += _caption_files(config.caption.local)
     return files

@@ -12,8 +12,8 @@ from typing import Any
 from curation.components import fingerprint
 from curation.scoring.frames import ClipScore, Scorer, judge_film
 from curation.scoring.laion_files import HEAD_FILE, LaionModel, find_laion
-from curation.scoring.weights import ModelFile, require
 from curation.traces import Traces
+from curation.weights import ModelFile, require
 
 TECHNICAL, LAION = "technical", "laion"
 SCORERS = (TECHNICAL, LAION)

@@ -8,7 +8,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from curation.scoring.weights import ModelFile, absent, found, local_file, sha256_of
+from curation.weights import ModelFile, absent, found, local_file, sha256_of
 
 HEAD_FILE = "sa_0_4_vit_l_14_linear.pth"
 _HEAD_SOURCE = "github.com/LAION-AI/aesthetic-predictor"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.identities import fingerprint_of
-from curation.scoring.weights import ModelFile
+from curation.weights import ModelFile
 from evaluation.errors import EvaluationError
 from evaluation.metrics.config import MetricsConfig
 from evaluation.metrics.metric import Metric, is_proxy

@@ -4,7 +4,7 @@ A setting names a file; empty, the usual file names are looked for in the home's
 then in the caches of the Hugging Face hub and of torch. Nothing is fetched unless the configuration
 says so, and what is missing is an error before the first video is opened, never a substitute.
 
-Files are found and hashed as curation does it (`curation.scoring.weights`); only where to look for
+Files are found and hashed as curation does it (`curation.weights`); only where to look for
 which network is said here.
 """
 
@@ -13,7 +13,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from curation.scoring.weights import ModelFile, absent, found, local_file, sha256_of
+from curation.weights import ModelFile, absent, found, local_file, sha256_of
 from evaluation.errors import MissingWeightsError
 from evaluation.metrics.config import PLUGINS
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from curation.measure.shots.cuts import CutConfig, find_cuts
 from curation.measure.shots.gradual import GradualConfig, find_gradual
+from curation.measure.shots.judged import TransNetRule, judged
 from curation.measure.shots.trace import ShotTrace
 
 F32 = npt.NDArray[np.float32]
@@ -47,6 +48,7 @@ class ShotConfig:
     cuts: CutConfig = dataclasses.field(default_factory=CutConfig)
     gradual: GradualConfig = dataclasses.field(default_factory=GradualConfig)
     trim: TrimConfig = dataclasses.field(default_factory=TrimConfig)
+    transnet: TransNetRule = dataclasses.field(default_factory=TransNetRule)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,13 +78,16 @@ class Shot:
     transition_out: Transition
 
 
-def find_shots(trace: ShotTrace, fps: float, config: ShotConfig) -> list[Shot]:
+def find_shots(
+    trace: ShotTrace, fps: float, config: ShotConfig, probability: F32 | None = None
+) -> list[Shot]:
     """Shots in order, disjoint; together with the transitions they cover the film.
 
     Args:
         trace: all frames of a film.
         fps: mean frame rate; only turns settings in seconds into frames.
         config: thresholds.
+        probability: [N] that a shot ends with each frame, where a network has judged them.
     """
     if not fps > 0:
         raise ValueError(f"fps = {fps}: give the film's mean frame rate, above 0")
@@ -93,12 +98,25 @@ def find_shots(trace: ShotTrace, fps: float, config: ShotConfig) -> list[Shot]:
         Transition(gradual.kind, gradual.start, gradual.end)
         for gradual in find_gradual(trace, cuts, fps, config.gradual)
     ]
+    if probability is not None:
+        transitions += _seen_by_network(probability, transitions, config)
     transitions.sort(key=lambda transition: (transition.start, transition.end))
     ends = [Transition("start", 0, 0), *transitions, Transition("end", count, count)]
     return [
         Shot(before.end, after.start, before, after)
         for before, after in itertools.pairwise(_without_hidden(ends))
         if before.end < after.start
+    ]
+
+
+def _seen_by_network(
+    probability: F32, known: list[Transition], config: ShotConfig
+) -> list[Transition]:
+    """What the network adds: a cut where it is no longer than a smeared one, else a dissolve."""
+    spans = judged(probability, [(one.start, one.end) for one in known], config.transnet)
+    return [
+        Transition("cut" if end - start <= config.cuts.smeared_frames else "dissolve", start, end)
+        for start, end in spans
     ]
 
 

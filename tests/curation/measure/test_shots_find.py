@@ -88,12 +88,15 @@ def slide(lines: list[int], background: int = 235) -> U8:
     return picture
 
 
-def shots_of(frames: list[U8], fps: float = FPS, config: ShotConfig | None = None) -> list[Shot]:
+def trace_of(frames: list[U8]) -> ShotTrace:
     tracer = FrameTracer()
     for frame in frames:
         tracer.measure(frame)
-    trace = ShotTrace.from_table(pa.table(tracer.take(), schema=FRAME_TRACE_SCHEMA))
-    return find_shots(trace, fps, config or ShotConfig())
+    return ShotTrace.from_table(pa.table(tracer.take(), schema=FRAME_TRACE_SCHEMA))
+
+
+def shots_of(frames: list[U8], fps: float = FPS, config: ShotConfig | None = None) -> list[Shot]:
+    return find_shots(trace_of(frames), fps, config or ShotConfig())
 
 
 def boundaries(shots: list[Shot]) -> list[tuple[str, int, int]]:
