@@ -118,12 +118,14 @@ class Network:
 
         Args:
             file: its path.
-            sha256: of its bytes: another file under the same name is loaded anew.
+            sha256: of its bytes, which stands in fingerprints.
 
         Raises:
-            CurationError: onnxruntime is not installed, or the file is not such a network.
+            CurationError: onnxruntime is not installed, the file is not such a network, or it is
+                no longer the one that was hashed.
         """
-        del sha256
+        if sha256_of(found(SETTING, "TransNetV2", Path(file))) != sha256:
+            raise CurationError(f"{SETTING} = {file}: the file was changed during the run")
         try:
             import onnxruntime
         except ImportError as error:

@@ -106,6 +106,15 @@ def test_what_is_no_such_network_is_refused(tmp_path: Path) -> None:
             TransNetConfig(weights=name).settled(tmp_path)
 
 
+def test_a_file_that_changed_since_it_was_hashed_is_refused(tmp_path: Path) -> None:
+    step_network.write(tmp_path / "steps.onnx")
+    config = TransNetConfig(weights="steps.onnx").settled(tmp_path)
+    Network.load.cache_clear()  # as in a worker that begins later
+    step_network.write(tmp_path / "steps.onnx", channels=(1,))
+    with pytest.raises(CurationError, match="changed during the run"):
+        TransitionMeter(config)
+
+
 def test_without_onnxruntime_the_remedy_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
