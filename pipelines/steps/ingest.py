@@ -157,7 +157,7 @@ def decoder_threads(films: int, cores: int) -> int:
 
     A film that has cores to itself gets `_LOOK_AHEAD` more than those: each thread holds a decoded
     frame, and the others go on while one waits for a frame that it refers to, or while a sampled
-    one is measured (10 ms). Measured on two cores: 3 more take 1.04 of the time of 6, 10 as long.
+    one is measured (10 ms). On two cores 3 take 1.04 of the time that 6 take, and 10 as long as 6.
     """
     if films >= cores:
         return 1
