@@ -17,7 +17,7 @@ from model.errors import RankError
 from pipelines.generate import Generated, produce
 from pipelines.generate_job import GenerateJob
 from pipelines.job import Progress, Silence
-from pipelines.worker import die_with
+from pipelines.worker import die_with, threads_each
 
 _LONGEST_WINDOW = dt.timedelta(days=1)
 """How long a rank waits for another; a window of a large network takes an hour on one device."""
@@ -29,7 +29,7 @@ def generate(job: GenerateJob, progress: Progress, threads: int | None = None) -
     Args:
         job: what.
         progress: who watches.
-        threads: of each of several ranks; None: the machine's cores are shared out.
+        threads: of each of several ranks; None: as `threads_each` has it.
 
     Raises:
         RankError: a rank was killed.
@@ -124,7 +124,7 @@ def _rank(
     from model.errors import ModelError
     from model.ranks import Ranks
 
-    torch.set_num_threads(threads or max((os.cpu_count() or 1) // job.ranks, 1))
+    torch.set_num_threads(threads or threads_each(job.ranks))
     dist.init_process_group(
         "gloo",
         init_method=f"file://{Path(folder) / 'store'}",

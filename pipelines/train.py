@@ -260,7 +260,8 @@ def _begun(event: dict[str, Any]) -> str:
     start = f"from step {event['start']} " if event["start"] else ""
     return (
         f"training {event['trained']:,} of {event['parameters']:,} parameters {start}to step "
-        f"{event['steps']} on {event['ranks']} x {event['device']}: {event['samples']} samples, "
+        f"{event['steps']} on {event['ranks']} x {event['device']} (threads each: "
+        f"{event['threads']}): {event['samples']} samples, "
         f"{event['visits']} visits an epoch" + (f"; left out: {left_out}" if left_out else "")
     )
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from curation.identities import canonical_json
+from pipelines.worker import threads_each
 from training.errors import RankError
 from training.ranks import RankPlace
 from training.trainer import RunJob
@@ -163,7 +164,7 @@ def _start(
         "place": dataclasses.asdict(RankPlace(rank, size, local, meet)),
         "parent": os.getpid() if machine.host is None else None,
         "environment": {} if machine.host is None else _handed_over(),
-        "threads": max((os.cpu_count() or 1) // machine.ranks, 1),
+        "threads": threads_each(machine.ranks),
         "job": json.loads(canonical_json(job)),
     }
     assert process.stdin is not None

@@ -223,6 +223,7 @@ def _describe(job: RunJob, data: TrainingData, engine: Engine, world: World, tel
             "steps": config.steps,
             "ranks": world.size,
             "device": str(world.device),
+            "threads": torch.get_num_threads(),
             "parameters": sum(counts),
             "trained": sum(trained),
             "samples": len(data.samples),

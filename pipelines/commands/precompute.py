@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,13 +47,14 @@ def precompute_command(
     from pipelines.precompute import PrecomputeRequest, planned, precompute
     from pipelines.recipes.training import training_recipe
     from pipelines.settings import standing_home, with_overrides
+    from pipelines.worker import threads_each
 
     request = PrecomputeRequest(
         with_overrides(training_recipe(recipe), overrides or []),
         dataset,
         _kinds(what),
         # As a rank has of so many on this machine: sums then come out alike.
-        threads=max((os.cpu_count() or 1) // workers, 1),
+        threads=threads_each(workers),
     )
     where = standing_home(home)
     progress = ConsoleProgress(quiet=as_json)

@@ -209,6 +209,25 @@ def samples_of(batches: list[dict[str, Any]]) -> list[tuple[str, float]]:
     return sorted((s["sample_id"], s["time"]) for batch in batches for s in batch["samples"])
 
 
+def threads_said(home: Home, training: str) -> str:
+    """What a rank of a run, the only one, says of its threads."""
+    listener = Listener()
+    lean = ("steps=1", "validation.videos=none", "checkpoint.generator=false")
+    train(request(*lean, training=training, ranks=1), home, listener)
+    (said,) = (said for said in listener.said if said.startswith("training "))
+    return said.partition("(threads each: ")[2].partition(")")[0]
+
+
+def test_ranks_take_the_threads_that_the_user_gave(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores = os.cpu_count() or 1
+    monkeypatch.setenv("OMP_NUM_THREADS", str(cores + 1))
+    assert threads_said(home, "given") == str(cores + 1)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert threads_said(home, "free") == str(cores)
+
+
 def test_ranks_do_not_outlive_their_parent(home: Home) -> None:
     command = [sys.executable, "-m", "pipelines", "train", "train_debug_cpu", "--dataset", "tiny"]
     small = [word for setting in SMALL for word in ("--set", setting)]
