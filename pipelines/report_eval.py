@@ -116,14 +116,14 @@ def write_page(
 
 
 def read_evaluation(home: Home, run: str) -> Evaluation:
-    """Find an evaluation by its id, the beginning of one, or ``latest``.
+    """Find an evaluation by its id, the beginning of one, or ``latest``, finished last.
 
     Raises:
         EvaluationError: none or several of that name, or it is of another version of this code.
     """
     there = {path.parent.name: path for path in home.runs.glob(f"*/{NUMBERS}")}
     if run == LATEST and there:
-        run = max(there, key=lambda name: there[name].stat().st_mtime_ns)
+        run = max(there, key=lambda name: (_finished(there[name]), name))
     found = [run] if run in there else sorted(name for name in there if name.startswith(run))
     if len(found) != 1:
         known = ", ".join(sorted(found or there)) or "none yet: tempo evaluate makes them"
@@ -140,6 +140,17 @@ def read_evaluation(home: Home, run: str) -> Evaluation:
         return typed_config(Evaluation, document)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(f"{path} cannot be read: {error}") from error
+
+
+def _finished(numbers: Path) -> str:
+    """When an evaluation was finished, by its own word: a copied home has other times of its files.
+
+    In UTC as ISO 8601, which sorts; empty where it cannot be read, so that any other is later.
+    """
+    try:
+        return str(json.loads(numbers.read_text(encoding="utf-8"))["origin"]["finished"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def changes_against(

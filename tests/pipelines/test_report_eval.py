@@ -1,12 +1,17 @@
 """What a report compares, only the same prompts by the same metrics; and many that write one."""
 
 import dataclasses
+import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from evaluation.errors import EvaluationError
 from evaluation.metrics.provenance import Provenance
 from evaluation.results import Evaluation
-from pipelines.report_eval import changes_against, write_page
+from pipelines.report_eval import NUMBERS, changes_against, read_evaluation, write_page
 from pipelines.settings import Home
 from tests.evaluation.judged import FAST, drawn, evaluation, shown, video
 
@@ -46,6 +51,35 @@ def test_a_metric_of_another_fingerprint_is_another_metric() -> None:
     other = judged(WORDS, subject_consistency=Provenance("long range too", 1, {}, {}))
     (found,) = changes_against(judged(WORDS, 0.1), other).values()
     assert found.keys() == {"imaging_quality"}
+
+
+def stored(home: Home, name: str, finished: str) -> Path:
+    made = judged(WORDS)
+    origin = dataclasses.replace(made.origin, finished=finished)
+    path = home.runs / name / NUMBERS
+    path.parent.mkdir(parents=True)
+    document = dataclasses.replace(made, id=name, origin=origin).document()
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def test_the_latest_is_the_one_that_was_finished_last(tmp_path: Path) -> None:
+    """Whatever the times of the files are, which a copy or a mended page changes."""
+    home = Home(tmp_path)
+    finished = {"b": "2026-03-02T23:59:59+00:00", "c": "2026-03-03T00:00:01+00:00",
+                "a": "2025-12-31T08:00:00+00:00"}  # fmt: skip
+    for age, (name, when) in enumerate(finished.items()):
+        os.utime(stored(home, name, when), (1e9 + age, 1e9 + age))
+    assert read_evaluation(home, "latest").id == "c"
+    # One that does not say when is no evaluation's successor, and alone it is named.
+    broken = home.runs / "d" / NUMBERS
+    broken.parent.mkdir()
+    broken.write_text("{")
+    assert read_evaluation(home, "latest").id == "c"
+    for name in finished:
+        (home.runs / name / NUMBERS).unlink()
+    with pytest.raises(EvaluationError, match=r"d/evaluation\.json cannot be read"):
+        read_evaluation(home, "latest")
 
 
 def test_runs_that_end_together_leave_one_whole_page(tmp_path: Path) -> None:
