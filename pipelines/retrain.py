@@ -50,7 +50,7 @@ EvaluateJob = Callable[[EvaluateRequest], Evaluated]
 
 
 class RetrainError(TrainingError):
-    """A step of retraining that has no result to decide by."""
+    """A step of retraining that has no result to decide by, or that cannot be begun."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def retrain(
         progress: told when another run is waited for.
 
     Raises:
-        RetrainError: an evaluation is incomplete.
+        RetrainError: an evaluation is incomplete; or the serving checkpoint is of another codec.
         TrainingError, CurationError, EvaluationError, ValueError: as the parts raise them.
     """
     what = f"another retraining of {request.model}"
@@ -214,6 +214,8 @@ def _retrain(
 ) -> Retrained:
     before = known(catalog, request.model, request.dataset)
     decision = _decision(request, before)
+    if decision.refused:
+        raise RetrainError(decision.reason)
     if not decision.train:
         return _without_training(request, home, catalog)
     assert decision.dataset is not None
@@ -263,7 +265,10 @@ def _result(
 
 
 def _decision(request: RetrainRequest, before: Known) -> TrainingDecision:
-    return decide_training(before, request.model, request.dataset, request.config.min_new_hours)
+    config = request.config
+    return decide_training(
+        before, request.model, request.dataset, config.min_new_hours, config.train.codec
+    )
 
 
 def _generator(home: Home, row: CheckpointRow | None) -> Path | None:

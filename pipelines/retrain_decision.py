@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curation.records import CheckpointRow, DatasetRow, EvaluationRow, PromotionRow
+from model.generator_folder import CodecSpec
+from pipelines.train_begin import codec_of, other_latents
+from training.errors import CheckpointError
 
 TOTAL = "total"
 """VBench's total score, as a measure."""
@@ -75,6 +78,8 @@ class TrainingDecision:
         new_hours: since the version that the serving checkpoint was trained on.
         training: name of the run, the same whenever this is decided again.
         start_from: checkpoint_id whose weights it starts from; None: the recipe's.
+        refused: training is due, and cannot start from the serving checkpoint; the reason says what
+            to do.
     """
 
     train: bool
@@ -84,6 +89,7 @@ class TrainingDecision:
     new_hours: float
     training: str | None
     start_from: str | None
+    refused: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,9 +108,14 @@ class Verdict:
 
 
 def decide_training(
-    known: Known, model: str, dataset: str, min_new_hours: float
+    known: Known, model: str, dataset: str, min_new_hours: float, codec: CodecSpec
 ) -> TrainingDecision:
-    """Train when enough training hours have come since the serving checkpoint's version."""
+    """Train when enough training hours have come since the serving checkpoint's version.
+
+    Where `codec`, the recipe's, has other latents than those that the serving checkpoint was
+    trained on, its weights are no start, and training is refused: from the recipe's own it would be
+    another model under the same name, and days of work that nobody asked for.
+    """
     newest, serving = known.newest, known.serving
     if newest is None:
         return TrainingDecision(
@@ -116,6 +127,9 @@ def decide_training(
     before = serving.dataset_seconds / 3600 if serving is not None and same_dataset else 0.0
     new_hours = known.hours - before
     train, reason = _whether(known, reference, new_hours, min_new_hours)
+    refusal = _refusal(serving, codec) if train and serving is not None else None
+    if refusal is not None:
+        train, reason = False, f"{reason}; but {refusal}"
     return TrainingDecision(
         train=train,
         reason=reason,
@@ -124,7 +138,24 @@ def decide_training(
         new_hours=new_hours,
         training=f"{model}-{newest.name}-{newest.version}",
         start_from=serving.checkpoint_id if serving else None,
+        refused=refusal is not None,
     )
+
+
+def _refusal(serving: CheckpointRow, codec: CodecSpec) -> str | None:
+    """Why training cannot start from a checkpoint, with the remedy; None: it can."""
+    another = "retrain another --model, which begins with the recipe's weights"
+    try:
+        trained = codec_of(serving.training, json.loads(serving.config))
+    except CheckpointError as error:
+        return f"{error}; {another}"
+    why = other_latents(trained, codec)
+    if why is None:
+        return None
+    # Codecs that differ in more give latents of another shape: no setting alone mends that.
+    alike = trained.kind == codec.kind == "dct" and trained.layout == codec.layout
+    keep = f"keep its codec (--set train.codec.scale={trained.scale}), or " if alike else ""
+    return f"the serving checkpoint {serving.training} {why}: {keep}{another}"
 
 
 def _whether(

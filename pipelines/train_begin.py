@@ -117,16 +117,32 @@ def _check_codec(origin: Provenance, codec: CodecSpec) -> None:
     Raises:
         CheckpointError: they were trained on other ones, or their record does not say on which.
     """
-    try:
-        trained = typed_config(CodecSpec, origin.config["codec"])
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{origin.training} does not say its codec: {error!r}") from error
-    # The source says where an autoencoder lies, which may have moved.
-    if dataclasses.replace(trained, source=None) != dataclasses.replace(codec, source=None):
+    why = other_latents(codec_of(origin.training, origin.config), codec)
+    if why is not None:
         raise CheckpointError(
-            f"{origin.training} was trained on latents of another codec ({_named(trained)}, here "
-            f"{_named(codec)}): begin with a checkpoint of the same, or train one"
+            f"{origin.training} {why}: begin with a checkpoint of the same, or train one"
         )
+
+
+def codec_of(training: str, recorded: dict[str, Any]) -> CodecSpec:
+    """The codec on whose latents a run was trained, by the config that it recorded.
+
+    Raises:
+        CheckpointError: it does not say.
+    """
+    try:
+        return typed_config(CodecSpec, recorded["codec"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{training} does not say its codec: {error!r}") from error
+
+
+def other_latents(trained: CodecSpec, codec: CodecSpec) -> str | None:
+    """What is to be said of weights that are no use with a codec's latents; None: they are."""
+    # The source says where an autoencoder lies, which may have moved.
+    if dataclasses.replace(trained, source=None) == dataclasses.replace(codec, source=None):
+        return None
+    both = f"{_named(trained)}, here {_named(codec)}"
+    return f"was trained on latents of another codec ({both})"
 
 
 def _named(codec: CodecSpec) -> str:

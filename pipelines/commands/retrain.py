@@ -33,8 +33,9 @@ def retrain_command(
 ) -> None:
     """Train on a dataset's newest version if enough is new; promote the result if it is better.
 
-    Starts from the checkpoint that serves, judges both by the same prompts, and records the
-    decision with its numbers. The same command again goes on where it stopped.
+    Starts from the checkpoint that serves (refused where the recipe has another codec), judges both
+    by the same prompts, and records the decision with its numbers. The same command again goes on
+    where it stopped.
 
     Examples:
       tempo retrain retrain_debug_cpu --dataset demo --explain
@@ -72,10 +73,11 @@ def retrain_command(
 
 def _show(done: "Retrained", progress: ConsoleProgress, explain: bool) -> None:
     out, decision = progress.out, done.decision
-    verb = "would train" if explain else "trained"
-    out.print(
-        f"[bold]{verb if decision.train else 'nothing to train'}[/bold]: {escape(decision.reason)}"
-    )
+    if decision.train:
+        verb = "would train" if explain else "trained"
+    else:
+        verb = "refused" if decision.refused else "nothing to train"
+    out.print(f"[bold]{verb}[/bold]: {escape(decision.reason)}")
     if decision.train:
         start = decision.start_from or "the recipe's weights"
         out.print(f"  run {decision.training} on {decision.dataset}, from {start}")

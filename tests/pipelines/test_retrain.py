@@ -15,6 +15,7 @@ import pytest
 
 from curation.catalog.datasets import publish_dataset
 from curation.catalog.store import Catalog
+from curation.identities import canonical_json
 from curation.records import CheckpointRow, EvaluationRow, PromotionRow, RunRow
 from pipelines.evaluate_config import EvaluateRequest
 from pipelines.job import Silence
@@ -54,6 +55,7 @@ class Jobs:
             dataset=name,
             version=int(version),
             dataset_seconds=self.hours * 3600,
+            config=canonical_json(request.config),
         )
         with Catalog.open(self.home.catalog()) as catalog:
             catalog.append("checkpoints", [made])
@@ -220,6 +222,30 @@ def test_what_was_promoted_last_serves_whatever_the_clock_said(
         assert not explain(asked(), home).decision.train
     decided = [row.decided_at for row in rows(home, PromotionRow)]
     assert len(set(decided)) == 3
+
+
+def test_another_codec_is_refused_before_anything_runs(home: Home) -> None:
+    earlier = "train.codec.scale=channels"
+    publish(home, "p1", 2.0)
+    jobs = Jobs(home, 2.0)
+    jobs.level |= {"base-films-1": 50.0, "base-films-2": 51.0, "new-films-2": 52.0}
+    retrain(asked(earlier), home, jobs.train, jobs.evaluate, Silence())
+    publish(home, "p2", 4.0)
+    told = explain(asked(), home).decision
+    assert told.refused and not told.train
+    assert "base-films-1 was trained on latents of another codec" in told.reason
+    with pytest.raises(RetrainError) as refused:
+        retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
+    assert str(refused.value) == told.reason
+    assert len(jobs.trained) == 1
+    assert sorted(found.status for found in rows(home, RunRow)) == ["failed", "ok"]
+    # Both remedies that it names.
+    assert f"--set {earlier}" in told.reason and "another --model" in told.reason
+    for remedied in (dataclasses.replace(asked(), model="new"), asked(earlier)):
+        done = retrain(remedied, home, jobs.train, jobs.evaluate, Silence())
+        assert done.verdict and done.verdict.promote
+    starts = [request.config.network.init.kind for request in jobs.trained]
+    assert starts == ["random", "random", "checkpoint"]
 
 
 def test_explaining_writes_nothing(home: Home) -> None:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.records import CheckpointRow, DatasetRow, EvaluationRow, PromotionRow
+from model.generator_folder import CodecSpec
 from pipelines.retrain_decision import Known, PromotionRule, decide_promotion, decide_training
 from tests.curation.rows_for_catalog import plain
 
@@ -17,19 +19,27 @@ def dataset(version: int) -> DatasetRow:
     return found
 
 
-def checkpoint(version: int, hours: float, name: str = "films") -> CheckpointRow:
+CODEC = CodecSpec("dct")
+RECORDED = {"codec": {"kind": "dct"}}
+
+
+def checkpoint(
+    version: int, hours: float, name: str = "films", config: dict[str, Any] = RECORDED
+) -> CheckpointRow:
     found: CheckpointRow = plain(
         CheckpointRow,
         checkpoint_id=f"c{version}",
         dataset=name,
         version=version,
         dataset_seconds=hours * 3600,
+        training=f"base-{version}",
+        config=json.dumps(config),
     )
     return found
 
 
 def decision(known: Known, min_new_hours: float = 1.0) -> tuple[bool, str]:
-    found = decide_training(known, "base", "films", min_new_hours)
+    found = decide_training(known, "base", "films", min_new_hours, CODEC)
     return found.train, found.reason
 
 
@@ -40,13 +50,13 @@ def test_nothing_to_train_on() -> None:
 
 
 def test_the_first_is_trained_from_the_recipe() -> None:
-    found = decide_training(Known(dataset(1), 0.2, None, None), "base", "films", 1.0)
+    found = decide_training(Known(dataset(1), 0.2, None, None), "base", "films", 1.0, CODEC)
     assert (found.train, found.training, found.start_from) == (True, "base-films-1", None)
 
 
 def test_enough_new_hours_and_too_few() -> None:
     serving = checkpoint(2, 4.0)
-    enough = decide_training(Known(dataset(3), 5.0, serving, None), "base", "films", 1.0)
+    enough = decide_training(Known(dataset(3), 5.0, serving, None), "base", "films", 1.0, CODEC)
     assert (enough.train, enough.start_from, enough.new_hours) == (True, "c2", 1.0)
     assert decision(Known(dataset(3), 4.9, serving, None)) == (
         False,
@@ -66,6 +76,34 @@ def test_the_newest_is_not_trained_on_twice() -> None:
 
 def test_another_dataset_is_new_altogether() -> None:
     assert decision(Known(dataset(1), 2.0, checkpoint(7, 100.0, "older"), None))[0]
+
+
+def refusal(codec: CodecSpec, recorded: dict[str, Any], hours: float = 5.0) -> str | None:
+    known = Known(dataset(3), hours, checkpoint(2, 4.0, config=recorded), None)
+    found = decide_training(known, "base", "films", 1.0, codec)
+    assert not (found.refused and found.train)
+    return found.reason if found.refused else None
+
+
+def test_weights_of_another_codec_are_refused_with_the_remedy() -> None:
+    pixels = CodecSpec("dct", scale="pixels")
+    assert refusal(pixels, RECORDED) == (
+        "1.000 new hours since films@2, where 1 are asked for; but the serving checkpoint base-2 "
+        "was trained on latents of another codec (dct, scale channels, here dct, scale pixels): "
+        "keep its codec (--set train.codec.scale=channels), or retrain another --model, which "
+        "begins with the recipe's weights"
+    )
+    assert refusal(CODEC, RECORDED) is None
+    assert refusal(pixels, RECORDED, hours=4.5) is None, "nothing is due, so nothing is refused"
+    other_kind = refusal(CodecSpec("wan", source="here"), RECORDED)
+    assert other_kind is not None
+    assert other_kind.endswith("here wan): retrain another --model, which begins with the recipe's "
+                               "weights")  # fmt: skip
+    moved = {"codec": {"kind": "wan", "source": "there"}}
+    assert refusal(CodecSpec("wan", source="here"), moved) is None
+    unsaid = refusal(CODEC, {})
+    assert unsaid is not None
+    assert "base-2 does not say its codec: KeyError('codec'); retrain another --model" in unsaid
 
 
 def evaluation(total: float | None = None, suite: str = "s", **metrics: float) -> EvaluationRow:
