@@ -1,8 +1,10 @@
 """Takedown: purge what is stored of a film, and bar it from every future version.
 
 Published versions are immutable and may be in use, so they are listed and not rewritten, and with
-them what was precomputed of them. The order makes a kill harmless: first the film is barred, then
-its traces go, half-built versions and the reports that show it, then its words and scores.
+them what was precomputed of them. A version that a run on this home is just making is waited for,
+by the home's lock, and is a published one then. The order makes a kill harmless: first the film is
+barred, then its traces go, half-built versions and the reports that show it, then its words and
+scores.
 """
 
 import dataclasses
@@ -17,7 +19,7 @@ from curation.errors import CurationError
 from curation.records import DatasetRow, SideShardsRow, SourceRow, TakedownRow, now
 from curation.shards.manifest import MANIFEST
 from pipelines.engine import SerialEngine
-from pipelines.job import Silence, started
+from pipelines.job import Progress, started
 from pipelines.report import purge_reports
 from pipelines.settings import Home
 from pipelines.side_lock import held_set
@@ -38,13 +40,19 @@ class Forgotten:
     """Folders of what was precomputed of these versions, or is being precomputed now."""
 
 
-def forget(home: Home, video_id: str, reason: str) -> Forgotten:
+def forget(home: Home, video_id: str, reason: str, progress: Progress) -> Forgotten:
     """Take a film down. May be repeated.
+
+    Args:
+        home: whose traces and half-built versions are purged.
+        video_id: the film.
+        reason: why; it is recorded.
+        progress: told when a run on this home is waited for.
 
     Raises:
         CurationError: no such film was ever offered.
     """
-    with started(home, SerialEngine(), Silence()) as job:
+    with started(home, SerialEngine(), progress) as job:
         catalog = job.catalog
         if not _known(catalog, video_id):
             raise CurationError(f"no film {video_id!r} is known here: see the table `videos`")

@@ -151,15 +151,19 @@ def forget_command(
     """Take a film down: purge its evidence, traces and captions; bar it from future versions.
 
     Published versions are not rewritten: those that hold the film are listed, to be retired, and
-    with them what was precomputed of them.
+    with them what was precomputed of them or is being precomputed. A run that is just making a
+    version in this home is waited for, and that version is listed too if it holds the film; what
+    killed runs had built is removed. Runs on other homes of the same catalog are not waited for:
+    repeat it there.
 
     Example: [bold]tempo forget 0a4f… --reason "rights withdrawn"[/bold]
     """
     from pipelines.forget import forget
     from pipelines.settings import standing_home
 
-    outcome = forget(standing_home(home), video_id, reason)
-    out = ConsoleProgress(quiet=as_json).out
+    progress = ConsoleProgress(quiet=as_json)
+    outcome = forget(standing_home(home), video_id, reason, progress)
+    out = progress.out
     out.print(
         f"{video_id} is taken down: {outcome.captions} captions, {outcome.files} files purged"
     )

@@ -287,7 +287,7 @@ def test_newest_edit_counts_also_when_it_is_an_old_one(own_home: Home, tmp_path:
 def test_words_for_a_film_that_was_taken_down_are_refused(own_home: Home, tmp_path: Path) -> None:
     with Catalog.open(own_home.catalog()) as catalog:
         clip = catalog.rows(ClipRow)[0]
-    forget(own_home, clip.video_id, "rights withdrawn")
+    forget(own_home, clip.video_id, "rights withdrawn", Silence())
     path = tmp_path / "edits.jsonl"
     path.write_text(json.dumps({"clip_id": clip.clip_id, "caption": "words that came too late"}))
     outcome = import_captions(own_home, path)
@@ -301,7 +301,7 @@ def test_takedown_purges_what_a_killed_run_was_told(own_home: Home) -> None:
         clip = catalog.rows(ClipRow)[0]
     with Spool(own_home.root / "spool", "killed") as spool:
         spool.add(Answer(clip.clip_id, "endpoint", "f" * 32, "words of the film", None, "x"))
-    forget(own_home, clip.video_id, "rights withdrawn")
+    forget(own_home, clip.video_id, "rights withdrawn", Silence())
     left = [path for path in own_home.root.rglob("*") if path.is_file()]
     assert not any(b"words of the film" in path.read_bytes() for path in left)
     assert not spools(own_home.root / "spool")

@@ -253,7 +253,7 @@ def test_forgotten_film_is_purged_and_barred(films: Path, tmp_path: Path) -> Non
     with Catalog.open(home.catalog()) as catalog:
         videos = {Path(row.uri).name: row.video_id for row in catalog.rows(VideoRow)}
     video_id = videos["third.mp4"]
-    outcome = forget(home, video_id, "rights withdrawn")
+    outcome = forget(home, video_id, "rights withdrawn", Silence())
     assert outcome.versions == ["tiny@1"]
     assert (outcome.captions > 0, outcome.files) == (True, 4)
     assert not list(home.films.glob(f"*/{video_id}-*"))
@@ -269,7 +269,7 @@ def test_forgotten_film_is_purged_and_barred(films: Path, tmp_path: Path) -> Non
         assert video_id not in held["video_id"].to_pylist()
         assert resolve(catalog, "tiny@1").samples == 5
     with pytest.raises(CurationError, match="no film"):
-        forget(home, "0" * 32, "typo")
+        forget(home, "0" * 32, "typo", Silence())
 
 
 def test_a_copy_with_a_lower_id_moves_no_film_to_the_other_side(

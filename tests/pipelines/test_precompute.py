@@ -16,6 +16,7 @@ from curation.records import RunRow, SideShardsRow
 from pipelines.commands.precompute import precompute_command
 from pipelines.engine import SerialEngine
 from pipelines.forget import forget
+from pipelines.job import Silence
 from pipelines.precompute import MadeSet, PrecomputeRequest, planned, precompute
 from pipelines.precomputed import Choice, choose
 from pipelines.recipes.training import training_recipe
@@ -306,7 +307,7 @@ def test_a_takedown_lists_what_is_whole_or_being_made_and_purges_the_rest(
     with Catalog.open(home.catalog()) as catalog:
         film = catalog.read("samples", columns=["video_id"])["video_id"][0].as_py()
     with held_set(being_made):
-        gone = forget(home, film, "rights")
+        gone = forget(home, film, "rights", Silence())
     assert gone.versions == ["tiny@1"]
     assert {str(text.folder), str(being_made)} <= set(gone.side_shards)
     assert text.folder.exists() and being_made.exists()

@@ -160,7 +160,7 @@ def test_a_forgotten_film_is_not_seen_in_any_report(films: Path, tmp_path: Path)
         film = catalog.read("samples")["video_id"][0].as_py()
         clips = {row["clip_id"] for row in catalog.read("clips", {"video_id": film}).to_pylist()}
     pictures = (home.reports / "tiny@1" / "report.html").read_text(encoding="utf-8")
-    forget(home, film, "test")
+    forget(home, film, "test", Silence())
     assert not (home.reports / "tiny@1").exists()
     assert "no report yet" in (home.reports / "index.html").read_text(encoding="utf-8")
     write_report(home, "tiny@1", None, Silence())
