@@ -88,12 +88,16 @@ class PrecomputeRequest:
 
 @dataclasses.dataclass(frozen=True)
 class PlannedSet:
-    """What would be made, as far as it can be known without loading an encoder.
+    """The whole of a set, as far as it can be known without loading an encoder.
+
+    What a call would write of it may be less, down to nothing: only the encoder itself tells
+    whether a set that is there is this one, which would keep its cut.
 
     Attributes:
         kind: of tensors.
         members: how many.
-        shards: how many.
+        shards: how many, where none of it is there yet.
+        shard_bytes: that each may have: `precomputed.shard_bytes`.
         bytes: at most.
         free_bytes: on the disk of the home.
         before: sets of this kind that the version has, by whatever encoder: their ids.
@@ -102,6 +106,7 @@ class PlannedSet:
     kind: str
     members: int
     shards: int
+    shard_bytes: int
     bytes: int
     free_bytes: int
     before: list[str]
@@ -170,7 +175,7 @@ class _Work:
 
 
 def planned(request: PrecomputeRequest, home: Home, progress: Progress) -> list[PlannedSet]:
-    """What a call of `precompute` would make; reads captions, loads and writes nothing.
+    """The sets that a call of `precompute` would see to; reads captions, loads and writes nothing.
 
     Raises:
         TrainingError: the version cannot be read.
@@ -182,13 +187,15 @@ def planned(request: PrecomputeRequest, home: Home, progress: Progress) -> list[
         found = []
         for kind in request.what:
             work = _work(kind, version, config, progress)
-            shards = len(work.shards(config.precomputed.shard_bytes))
+            shard_bytes = config.precomputed.shard_bytes
+            shards = len(work.shards(shard_bytes))
             wanted = {"kind": kind, "manifest_sha256": version.sha256}
             found.append(
                 PlannedSet(
                     kind=kind,
                     members=work.members,
                     shards=shards,
+                    shard_bytes=shard_bytes,
                     bytes=sum(work.sizes) + shards * tarfile.RECORDSIZE,
                     free_bytes=shutil.disk_usage(home.root).free,
                     before=sorted(row.side_id for row in catalog.rows(SideShardsRow, wanted)),

@@ -25,7 +25,8 @@ def precompute_command(
     what: Annotated[str, typer.Option(help="text, latents, or text,latents.")] = "text",
     workers: WorkersOption = 1,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many and how large; load and write nothing.")
+        bool,
+        typer.Option("--dry-run", help="Say how large whole sets are; load and write nothing."),
     ] = False,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -88,13 +89,19 @@ def _size(size: int) -> str:
 def _show_planned(plans: "list[PlannedSet]", progress: ConsoleProgress) -> None:
     for plan in plans:
         progress.out.print(
-            f"[bold]{plan.kind}[/bold]  {plan.members:,} in {plan.shards:,} shards, at most "
-            f"{_size(plan.bytes)}; {_size(plan.free_bytes)} are free"
+            f"[bold]{plan.kind}[/bold]  {plan.members:,} in {plan.shards:,} shards of at most "
+            f"{_size(plan.shard_bytes)} if none of it is there, at most {_size(plan.bytes)} in "
+            f"all; {_size(plan.free_bytes)} are free",
+            soft_wrap=True,
         )
         if plan.bytes > plan.free_bytes:
             progress.out.print("  [yellow]warning:[/yellow] that may not fit on this disk")
         for before in plan.before:
-            progress.out.print(f"  there is {plan.kind}-{before}, by this encoder or another")
+            progress.out.print(
+                f"  there is {plan.kind}-{before}, by this encoder or another: if by this one, it "
+                "stays cut as it is, and only what is missing or damaged of it is written",
+                soft_wrap=True,
+            )
 
 
 def _show_made(made: "list[MadeSet]", progress: ConsoleProgress) -> None:

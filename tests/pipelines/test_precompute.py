@@ -33,6 +33,7 @@ from training.errors import SideShardError
 from training.versions import published_version
 
 SHARD_BYTES = "precomputed.shard_bytes=7000"
+SHARDS_OF_20_KB = "precomputed.shard_bytes=20000"
 WINDOWS = (
     "data.windows.starts=2",
     "data.examples.least_view=1",
@@ -190,6 +191,14 @@ def test_the_command_says_where_things_are(home: Home, text: MadeSet) -> None:
     assert asked.returncode == 0, asked.stderr
     (plan,) = json.loads(asked.stdout.splitlines()[-1])["sets"]
     assert (plan["members"], plan["before"]) == (text.members, [text.side_id])
+    # With the set in place the next call writes nothing, and at another size it keeps its cut; a
+    # dry run cannot know whose the set is, and says what its figures are.
+    larger = tempo("precompute", "train_debug_cpu", *options[:-1], SHARDS_OF_20_KB, "--dry-run")
+    told, there = larger.stdout.splitlines()
+    assert plan["shards"] == text.shards > 1
+    assert f"{text.members} in 1 shards of at most 0.02 MB if none of it is there" in told
+    assert f"there is text-{text.side_id}" in there
+    assert "it stays cut as it is, and only what is missing or damaged of it is written" in there
     done = tempo("precompute", "train_debug_cpu", *options)
     assert done.returncode == 0, done.stderr
     assert f"0 shards written, {text.shards} were there" in done.stdout
