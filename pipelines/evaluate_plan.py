@@ -28,8 +28,7 @@ from pipelines.evaluate_config import EvaluateConfig, EvaluateRequest
 from pipelines.generate import network_of
 from pipelines.settings import Home
 from pipelines.suites import named_suite
-
-_GENERATOR = "generator"
+from training.checkpoint import GENERATOR, check_generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,11 +175,13 @@ def _metrics(
 
 
 def _generator(checkpoint: Path) -> Path:
-    """The generator's folder: the checkpoint itself, or the one inside of it."""
+    """The generator's folder, seen to be sound: the checkpoint itself, or the one inside of it."""
     if not checkpoint.is_dir():
         raise CheckpointError(f"checkpoint {checkpoint}: there is no such folder")
-    inside = checkpoint / _GENERATOR
-    return (inside if inside.is_dir() else checkpoint).absolute()
+    inside = checkpoint / GENERATOR
+    folder = (inside if inside.is_dir() else checkpoint).absolute()
+    check_generator(folder)
+    return folder
 
 
 def _catalogued(home: Home, *folders: Path) -> CheckpointRow | None:

@@ -18,8 +18,10 @@ from model.generator_folder import CodecSpec
 from pipelines.settings import Home, typed_config
 from pipelines.version import code_version
 from training.checkpoint import (
+    GENERATOR,
     Provenance,
     Record,
+    check_generator,
     complete_steps,
     read_record,
     set_aside,
@@ -265,6 +267,13 @@ def _newest_sound(checkpoints: Path, say: Say) -> Record | None:
                 f"warning: the checkpoint at step {lost} is damaged ({damage.reason}) and is now "
                 f"{aside}; going on from step {step}, {lost - step} steps are done again. See to "
                 "the disk; to save the steps, stop, and put a good copy back under its name"
+            )
+        try:
+            check_generator(step_folder(checkpoints, step) / GENERATOR)
+        except DamagedCheckpointError as error:
+            say(
+                f"warning: at step {step} {error.reason}; no step needs that, but see to the disk, "
+                "and do not generate by it: `tempo export` makes another"
             )
         return sound
     if damaged:

@@ -4,8 +4,9 @@ A checkpoint is a folder of safetensors that hold fragments of parameters and of
 record that names every file with its hash. It is written under a name that nobody looks for, synced
 and renamed; a checkpoint is complete when it has its name. Fragments carry their place in the whole
 parameter, so any number of ranks at any ZeRO stage reads what any other wrote, bit for bit. Before
-a run goes on from one, all of it is read and held against those hashes. The trade-offs: that read,
-and that each rank reads the headers of all files.
+a run goes on from one, all of it is read and held against those hashes; a generator in it also
+before it generates or is judged. The trade-offs: that read, and that each rank reads the headers of
+all files.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,8 @@ class Record:
         val_loss: of the averaged weights, where they were validated at this step.
         files: name -> sha256 of each file of fragments.
         skipped: steps in a row up to this one whose gradients were not finite.
+        generator: name -> sha256 of each file under ``generator/``; empty where it holds none, or
+            was written before they were hashed.
     """
 
     provenance: Provenance
@@ -127,6 +130,7 @@ class Record:
     val_loss: float | None
     files: dict[str, str]
     skipped: int = 0
+    generator: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def weights_sha256(self) -> str:
@@ -167,6 +171,13 @@ def read_record(folder: Path) -> Record:
         DamagedCheckpointError: the record is cut short or gone, or files that it names are gone.
         CheckpointError: it is none, or of another version of this code.
     """
+    record = _recorded(folder)
+    _refuse_missing(folder, record.files)
+    return record
+
+
+def _recorded(folder: Path) -> Record:
+    """What a record says, whether or not the files that it names are there; raises likewise."""
     path = folder / RECORD
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -180,13 +191,15 @@ def read_record(folder: Path) -> Record:
         if document.pop("format") != _FORMAT:
             raise CheckpointError(f"{folder} was written by another version of tempomaster")
         provenance = Provenance(**document.pop("provenance"))
-        record = Record(provenance=provenance, **document)
+        return Record(provenance=provenance, **document)
     except (KeyError, TypeError, AttributeError) as error:
         raise _no_checkpoint(folder, error) from error
-    missing = [name for name in record.files if not (folder / name).is_file()]
+
+
+def _refuse_missing(folder: Path, names: Iterable[str]) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise DamagedCheckpointError(folder, f"it lacks {', '.join(missing)}")
-    return record
 
 
 def _no_checkpoint(folder: Path, error: Exception) -> CheckpointError:
@@ -197,28 +210,54 @@ def _no_checkpoint(folder: Path, error: Exception) -> CheckpointError:
 
 
 def verify(folder: Path) -> Record:
-    """Read all of a checkpoint, and hold it against the hashes in its record.
+    """Read all fragments of a checkpoint, and hold them against the hashes in its record.
 
     Raises:
         DamagedCheckpointError: it is not what was written.
         CheckpointError: it cannot be read now, which another time it may be; or it is none.
     """
     record = read_record(folder)
+    _check(folder, record.files)
+    return record
+
+
+def check_generator(generator: Path) -> None:
+    """Hold a generator inside of a checkpoint against the hashes in the record; others pass.
+
+    Fragments are not looked at: none is needed to generate, and `tempo export` mends by them.
+
+    Args:
+        generator: its folder. That it is gone is no damage.
+
+    Raises:
+        DamagedCheckpointError, CheckpointError: as `verify`.
+    """
+    folder = generator.absolute().parent
+    if generator.name != GENERATOR or not generator.is_dir() or not (folder / RECORD).is_file():
+        return
+    files = _recorded(folder).generator
+    _refuse_missing(folder, files)
+    _check(folder, files)
+
+
+def _check(folder: Path, files: dict[str, str]) -> None:
+    found = _digests(folder, files)
+    changed = [name for name, written in files.items() if found[name] != written]
+    if changed:
+        raise DamagedCheckpointError(folder, f"{', '.join(changed)} are not what was written")
+
+
+def _digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    names = list(names)
     try:
         with ThreadPoolExecutor(_READERS) as readers:
-            found = list(readers.map(lambda name: _digest(folder / name), record.files))
+            return dict(
+                zip(names, readers.map(lambda name: _digest(folder / name), names), strict=True)
+            )
     except OSError as error:
         raise CheckpointError(
             f"{folder} cannot be read ({error}): see to the disk, and go on once it answers"
         ) from error
-    changed = [
-        name
-        for (name, written), read in zip(record.files.items(), found, strict=True)
-        if read != written
-    ]
-    if changed:
-        raise DamagedCheckpointError(folder, f"{', '.join(changed)} are not what was written")
-    return record
 
 
 def set_aside(folder: Path) -> Path:
@@ -266,10 +305,21 @@ def write(
             files=files,
             skipped=standing.skipped,
         )
-        path = folder / RECORD
-        path.write_text(json.dumps(record.document(), indent=2) + "\n", encoding="utf-8")
-        _sync(path)
+        _write_record(folder, record)
     return folder
+
+
+def record_generator(folder: Path) -> None:
+    """Name the files of `generator/` in the record of a checkpoint that is not published yet."""
+    paths = sorted(path for path in (folder / GENERATOR).rglob("*") if path.is_file())
+    hashes = _digests(folder, [path.relative_to(folder).as_posix() for path in paths])
+    _write_record(folder, dataclasses.replace(read_record(folder), generator=hashes))
+
+
+def _write_record(folder: Path, record: Record) -> None:
+    path = folder / RECORD
+    path.write_text(json.dumps(record.document(), indent=2) + "\n", encoding="utf-8")
+    _sync(path)
 
 
 def publish(folder: Path) -> Path:

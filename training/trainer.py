@@ -23,6 +23,7 @@ from training.checkpoint import (
     complete_steps,
     prune,
     publish,
+    record_generator,
     restore,
     step_folder,
     write,
@@ -252,6 +253,7 @@ def _save(job: RunJob, engine: Engine, world: World, standing: Standing, tell: T
                 unfinished / GENERATOR,
                 dtype=torch.float32,
             )
+            record_generator(unfinished)
         folder = publish(unfinished)
         if job.config.checkpoint.generator:
             generator = str(folder / GENERATOR)

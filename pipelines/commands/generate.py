@@ -134,8 +134,10 @@ def generate_command(
         _show_plan(job, progress, as_json=as_json)
         return
     from pipelines.generate_ranks import generate
+    from training.checkpoint import check_generator
 
     with progress:
+        check_generator(job.checkpoint)
         made = generate(job, progress)
     _show(made, progress)
     if as_json:

@@ -20,17 +20,27 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from curation.catalog.store import Catalog
 from curation.records import CheckpointRow, RunRow
 from model.generator_folder import load_generator
+from pipelines.evaluate_config import EvaluateRequest
+from pipelines.evaluate_plan import prepare
 from pipelines.export import export, replay
 from pipelines.job import Silence
+from pipelines.recipes.evaluation import evaluate_debug_cpu
 from pipelines.recipes.training import RECIPES, training_recipe
 from pipelines.settings import Home, with_overrides
 from pipelines.train import Trained, TrainRequest, train
 from pipelines.train_begin import checkpoint_at, checkpoint_id, config_of
 from pipelines.train_ranks import Failure, Machine, first_of, read_hostfile
 from tests.conftest import REPOSITORY
+from tests.pipelines.test_cli import tempo
 from tests.training.tiny_dataset import TinyDataset
 from training.checkpoint import read_record
-from training.errors import CheckpointError, DivergedError, RankError, TrainingError
+from training.errors import (
+    CheckpointError,
+    DamagedCheckpointError,
+    DivergedError,
+    RankError,
+    TrainingError,
+)
 
 SMALL = [
     "network.size.num_layers=1", "network.size.num_attention_heads=2", "network.size.ffn_dim=32",
@@ -116,6 +126,29 @@ def test_export(home: Home, tmp_path: Path) -> None:
     assert load_generator(to).codec.fingerprint.startswith("dct")
     with pytest.raises(ValueError, match="holds something already"):
         export(home, "small", to, "float32")
+
+
+def test_a_damaged_generator_is_refused_and_made_anew(
+    trained: tuple[Trained, Listener], tmp_path: Path
+) -> None:
+    """By a copy of the checkpoint, as it lies on another disk."""
+    copy = Home(tmp_path / "home").checkpoints / "small" / trained[0].checkpoint.name
+    shutil.copytree(trained[0].checkpoint, copy)
+    files = {path for path in (copy / "generator").rglob("*") if path.is_file()}
+    assert {copy / name for name in read_record(copy).generator} == files and len(files) > 2
+    config = copy / "generator" / "transformer" / "config.json"
+    config.write_text(config.read_text() + " ")
+    judged = EvaluateRequest(evaluate_debug_cpu(), copy, "any")
+    with pytest.raises(DamagedCheckpointError, match=r"transformer/config\.json are not"):
+        prepare(judged, Home(tmp_path / "home"))
+    generated = tempo("generate", "--checkpoint", str(copy / "generator"), "--prompt", "a ball",
+                      "--out", str(tmp_path / "ball.mp4"))  # fmt: skip
+    assert generated.returncode == 1
+    assert "generator/transformer/config.json are not what was written" in generated.stderr
+    assert not list(tmp_path.glob("ball*"))
+    export(Home(tmp_path / "home"), "small", tmp_path / "mended", "float32")
+    ours = {path.relative_to(copy / "generator") for path in files}
+    assert all((tmp_path / "mended" / name).is_file() for name in ours)
 
 
 def test_checkpoints_are_found_by_name(home: Home, trained: tuple[Trained, Listener]) -> None:

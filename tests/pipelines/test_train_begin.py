@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ from model.generator_folder import CodecSpec
 from pipelines.settings import Home
 from pipelines.train_begin import Beginning, config_of, init_in, job_of
 from tests.training.tiny_run import tiny_config
-from training.checkpoint import Provenance, Record, complete_steps, step_folder
+from training.checkpoint import (
+    Provenance,
+    Record,
+    check_generator,
+    complete_steps,
+    record_generator,
+    step_folder,
+)
 from training.config import TrainConfig
 from training.errors import (
     CheckpointError,
@@ -94,6 +102,35 @@ def test_a_damaged_checkpoint_is_passed_over_loudly(
     assert aside.is_dir() and str(aside) in warning
     aside.rename(folders[2])  # nobody has mended it
     assert job_of(begin(), home, said.append).resume == 4
+
+
+def test_a_run_goes_on_beside_a_damaged_generator_and_says_so(home: Home) -> None:
+    folder = store(home, 4, plain(tiny_config()))
+    weights = folder / "generator" / "transformer" / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"averaged" * 999)
+    said: list[str] = []
+    # As a checkpoint was written before its generator was hashed.
+    document = json.loads((folder / "record.json").read_text())
+    del document["generator"]
+    (folder / "record.json").write_text(json.dumps(document))
+    assert job_of(begin(), home, said.append).resume == 4 and not said
+    check_generator(folder / "generator")
+
+    record_generator(folder)
+    assert job_of(begin(), home, said.append).resume == 4 and not said
+    flip_a_bit(weights)
+    assert job_of(begin(), home, said.append).resume == 4
+    (warning,) = said
+    assert "at step 4 generator/transformer/weights.safetensors are not what was written" in warning
+    assert "`tempo export` makes another" in warning
+    weights.unlink()
+    with pytest.raises(DamagedCheckpointError, match=r"it lacks generator/transformer/weights"):
+        check_generator(folder / "generator")
+    # A person may delete the whole of it, for its room.
+    shutil.rmtree(folder / "generator")
+    check_generator(folder / "generator")
+    assert job_of(begin(), home, said.append).resume == 4 and len(said) == 1
 
 
 def test_where_nothing_sound_is_left_nothing_is_begun_anew(home: Home) -> None:
