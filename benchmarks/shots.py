@@ -219,9 +219,16 @@ def _one_to_one(
     return chosen
 
 
-def pictures(path: Path, config: ScanConfig, threads: int) -> Iterator[U8]:
+def judge_of(film: Film, config: TransNetConfig) -> TransitionMeter | None:
+    """The network that a scan would ask about this film, if any."""
+    if not config.wanted:
+        return None
+    turned, mirrored = film.info.rotation, film.info.mirrored
+    return TransitionMeter(config.load(), config.channels, turned, mirrored=mirrored)
+
+
+def pictures(film: Film, config: ScanConfig, threads: int) -> Iterator[U8]:
     """The pictures that a scan gives to shot detection."""
-    film = Film(path)
     box, _ = probe_borders(film, config.probe_keyframes)
     for frame in film.frames(threads=1 if film.info.truncated else threads):
         yield cut_picture(frame, film.info, box, config.cut_long_side)
@@ -231,10 +238,9 @@ def detect(
     bgr_frames: Iterator[U8],
     fps: float,
     config: ShotConfig,
-    network: TransNetConfig | None = None,
+    judge: TransitionMeter | None = None,
 ) -> tuple[dict[str, Report], ShotTrace]:
     """Run every detector over one film in one pass."""
-    judge = TransitionMeter(network) if network else None
     said: list[float] = []
     tracer = FrameTracer()
     tables = []
@@ -290,20 +296,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--films", type=Path, default=FILMS, help="folder with a manifest.json")
     parser.add_argument("--only", nargs="*", help="names of films to look at")
-    parser.add_argument("--transnet", type=Path, help="TransNetV2 as an ONNX file (rgb)")
+    parser.add_argument("--transnet", type=Path, help="TransNetV2 as an ONNX file")
+    parser.add_argument("--channels", default="rgb", help="what that file wants: rgb or bgr")
     parser.add_argument("--threads", type=int, default=2, help="decoder threads")
     parser.add_argument("--verbose", action="store_true", help="print what was missed")
     arguments = parser.parse_args()
-    network = (
-        TransNetConfig(str(arguments.transnet)).settled(Path()) if arguments.transnet else None
-    )
-    totals = {name: Score() for name in (OURS, *([BOTH] if network else []), *PEERS)}
+    network = TransNetConfig(str(arguments.transnet or ""), arguments.channels).settled(Path())
+    totals = {name: Score() for name in (OURS, *([BOTH] if network.wanted else []), *PEERS)}
     unverified: dict[str, int] = {}
     for truth in read_manifest(arguments.films):
         if arguments.only and truth.file not in arguments.only:
             continue
-        frames = pictures(arguments.films / truth.file, ScanConfig(), arguments.threads)
-        reports, _ = detect(frames, truth.fps, ShotConfig(), network)
+        film = Film(arguments.films / truth.file)
+        frames = pictures(film, ScanConfig(), arguments.threads)
+        reports, _ = detect(frames, truth.fps, ShotConfig(), judge_of(film, network))
         if not truth.scored:
             told = reports[OURS]
             unverified[truth.file] = len(told.cuts) + len(told.gradual)

@@ -35,7 +35,9 @@ class DeriveConfig:
         """What made shots and clips: this config, on traces of that scan."""
         config = dataclasses.asdict(self)
         if self.shots.transnet == TransNetRule():
-            del config["shots"]["transnet"]  # a home from before that rule keeps what it derived
+            del config["shots"]["transnet"]
+            # A home from before that rule keeps what it derived. Where its defaults move, the
+            # version of this component must.
         return fingerprint("derive", {"config": config, "scan": scan_fingerprint})
 
 

@@ -51,6 +51,10 @@ def refuse_if_full(error: BaseException | None) -> None:
         ) from error
 
 
+class NetworkError(CurationError):
+    """A network that judges frames is not what it should be: no film is to blame, the run ends."""
+
+
 class EncodeError(CurationError):
     """A sample could not be encoded, or what was encoded is not what was asked for."""
 

@@ -19,7 +19,7 @@ from curation.components import fingerprint
 from curation.errors import FilmError
 from curation.measure import clarity, exposure, motion
 from curation.measure.shots.trace import FRAME_TRACE_SCHEMA, FrameTracer
-from curation.measure.shots.transnet import TransitionMeter, TransNetConfig
+from curation.measure.shots.transnet import Network, TransitionMeter, TransNetConfig
 from curation.pictures import cut_picture, evidence_pictures, motion_luma, sample_luma
 from curation.records import VideoRow, now
 from curation.traces import EVIDENCE, SAMPLES, TRANSITIONS, TraceWriter
@@ -128,6 +128,7 @@ def scan_film(
     run_id: str,
     config: ScanConfig,
     threads: int = 1,
+    network: Network | None = None,
 ) -> VideoRow:
     """Decode a film once and write its traces.
 
@@ -140,10 +141,14 @@ def scan_film(
         config: sampling and sizes.
         threads: decoder threads while the film proves sound. A damaged one is decoded again with
             one, since what several threads save of it differs from run to run.
+        network: the one that `config.transnet` asks for, loaded; a process scans many films.
 
     Raises:
         FilmError: the film cannot be used; nothing is left behind.
+        NetworkError: the network says what it must not; likewise.
     """
+    if config.transnet.wanted != (network is not None):
+        raise ValueError("the network that config.transnet asks for must be given, and no other")
     started = time.perf_counter()
     film = Film(path)
     box, probed = probe_borders(film, config.probe_keyframes)
@@ -152,10 +157,8 @@ def scan_film(
     while True:
         decodes += 1
         log = DecodeLog()
-        with TraceWriter(
-            folder, FRAME_SCHEMA, SAMPLE_SCHEMA, judged=config.transnet.wanted
-        ) as writer:
-            pts = _trace(film, box, config, writer, log, sound_so_far)
+        with TraceWriter(folder, FRAME_SCHEMA, SAMPLE_SCHEMA, judged=network is not None) as writer:
+            pts = _trace(film, box, config, writer, log, sound_so_far, network)
             if log.damaged and sound_so_far > 1:
                 sound_so_far = 1
                 continue
@@ -197,12 +200,18 @@ def probe_borders(film: Film, keyframes: int) -> tuple[Box, int]:
 
 
 def _trace(
-    film: Film, box: Box, config: ScanConfig, writer: TraceWriter, log: DecodeLog, threads: int
+    film: Film,
+    box: Box,
+    config: ScanConfig,
+    writer: TraceWriter,
+    log: DecodeLog,
+    threads: int,
+    network: Network | None,
 ) -> "array[int]":
     """The decode loop: each frame is looked at by everyone, then let go."""
     frames = _FrameTraces(writer)
     sampler = _Sampler(film.info, box, config, writer)
-    judge = _Judge(config.transnet, writer) if config.transnet.wanted else None
+    judge = _Judge(network, config.transnet, film.info, writer) if network else None
     for frame in film.frames(threads=threads, log=log):
         picture = cut_picture(frame, film.info, box, config.cut_long_side)
         frames.look(frame, picture)
@@ -253,8 +262,13 @@ class _FrameTraces:
 class _Judge:
     """Writes what a network says of every frame."""
 
-    def __init__(self, config: TransNetConfig, writer: TraceWriter) -> None:
-        self._meter, self._writer = TransitionMeter(config), writer
+    def __init__(
+        self, network: Network, config: TransNetConfig, info: FilmInfo, writer: TraceWriter
+    ) -> None:
+        self._meter = TransitionMeter(
+            network, config.channels, info.rotation, mirrored=info.mirrored
+        )
+        self._writer = writer
 
     def look(self, bgr: U8) -> None:
         """Show it the next frame."""

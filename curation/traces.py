@@ -194,8 +194,12 @@ class Traces:
         return self._read(FRAMES, columns)
 
     def transitions(self) -> npt.NDArray[np.float32] | None:
-        """Probability [N] that a shot ends with each frame; None where no network was asked."""
-        return column(self._read(TRANSITIONS, None), "probability") if self._judged() else None
+        """Probability [N] of a transition at each frame; None where no network was asked."""
+        try:
+            judged = self._judged()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise self._unreadable(error) from error
+        return column(self._read(TRANSITIONS, None), "probability") if judged else None
 
     def samples(self) -> pa.Table:
         """A row per sampled frame."""

@@ -122,7 +122,7 @@ def caption_clips(
         CaptionError: a captioner cannot work, or no clip got words.
         CurationError: there is no clip to caption.
     """
-    config = dataclasses.replace(config, scan=config.scan.settled(home.weights))
+    config = config.settled(home)
     captioners = prepare(
         config.captioners, config.caption, config.derive.fingerprint(config.scan.fingerprint)
     )
@@ -164,6 +164,7 @@ def export_captions(
     Raises:
         CurationError: there is no clip.
     """
+    config = config.settled(home)
     with started(home, SerialEngine(), Silence()) as job:
         library, clips = _kept(job, config, films)
         words = _words(job.catalog, config.captioners)

@@ -13,6 +13,7 @@ from curation.catalog.datasets import check_name
 from curation.derive import DeriveConfig
 from curation.duplicates import DuplicateConfig
 from curation.identities import canonical_json
+from curation.measure.shots.judged import TransNetRule
 from curation.multishot import MultiShotConfig
 from curation.records import VideoRow, now
 from curation.scan import ScanConfig
@@ -62,6 +63,14 @@ class CurateConfig:
         if not self.captioners:
             raise ValueError("captioners: name at least one, such as sidecar,describe")
         check_captioners(self.captioners)
+
+    def settled(self, home: Home) -> "CurateConfig":
+        """The same, with what decides fingerprints found in a home.
+
+        Raises:
+            CurationError: a file is absent, or is not what it should be.
+        """
+        return dataclasses.replace(self, scan=self.scan.settled(home.weights))
 
     def check_scorers(self) -> None:
         """Refuse settings that ask for scores which no scorer makes.
@@ -113,9 +122,8 @@ def curate(request: CurateRequest, home: Home, engine: Engine, progress: Progres
             done until then stays, and another run goes on from there.
     """
     begun = now()
-    config = dataclasses.replace(request.config, scan=request.config.scan.settled(home.weights))
-    request = dataclasses.replace(request, config=config)
     with started(home, engine, progress) as job:
+        config = request.config
         run = RunRecord(job.run_id, "curate", config.recipe, config, begun, request.inputs)
         with failure_recorded(run, home.catalog(), progress.say):
             summary = _run(job, request)
@@ -125,7 +133,7 @@ def curate(request: CurateRequest, home: Home, engine: Engine, progress: Progres
 
 
 def _run(job: Job, request: CurateRequest) -> Summary:
-    config = request.config
+    config = request.config.settled(job.home)
     captioners = prepare(
         config.captioners, config.caption, config.derive.fingerprint(config.scan.fingerprint)
     )
@@ -203,8 +211,13 @@ def _origin(
     recorded = json.loads(canonical_json(config))
     # What a film or a caption may cost does not decide what is made of it.
     del recorded["ingest"]
-    # Weights by their hash: where they lie is this machine's affair.
+    # Weights by their hash: where they lie is this machine's affair. What nobody uses is left out,
+    # so that a version from before there were such settings is still the same one.
     recorded["scan"]["transnet"]["weights"] = ""
+    if not config.scan.transnet.wanted:
+        del recorded["scan"]["transnet"]
+    if config.derive.shots.transnet == TransNetRule():
+        del recorded["derive"]["shots"]["transnet"]
     recorded["caption"] = {captioner.name: captioner.words for captioner in captioners}
     recorded["score"] = {plan.name: plan.identity | {"batch": plan.batch} for plan in plans}
     scan = config.scan.fingerprint

@@ -12,6 +12,7 @@ from typing import Any
 
 from curation.captioning.local import LocalConfig, Weights
 from curation.catalog.store import Catalog
+from curation.errors import CurationError
 from curation.records import SourceRow
 from curation.scan import ScanConfig
 from curation.weights import ModelFile, absent, found
@@ -59,8 +60,9 @@ def planned(request: CurateRequest, home: Home) -> Plan:
     refused = {file.uri for file in no_films}
     films = [film for film in request.films if film.uri not in refused]
     counts = {"files": len(request.films), "no_films": len(no_films)}
-    counts |= _counts(films, _scan_fingerprint(request.config.scan, home), home)
-    return Plan(counts, _models(request.config, home), no_films)
+    network, scan = _network(request.config.scan, home)
+    counts |= _counts(films, scan, home)
+    return Plan(counts, [*_models(request.config, home), *network], no_films)
 
 
 def _why_no_film(film: FilmInput) -> str | None:
@@ -92,11 +94,20 @@ def _is_text(head: bytes) -> bool:
     return True
 
 
-def _scan_fingerprint(scan: ScanConfig, home: Home) -> str | None:
-    """None where a network is asked for whose file is absent: nothing was scanned with it."""
-    if scan.transnet.weights and scan.transnet.file(home.weights).path is None:
-        return None
-    return scan.settled(home.weights).fingerprint
+def _network(scan: ScanConfig, home: Home) -> tuple[list[ModelFile], str | None]:
+    """The file of the network that judges frames, if one is to, and the scan's fingerprint.
+
+    None where that file is absent or no use: nothing was scanned with it.
+    """
+    if not scan.transnet.wanted:
+        return [], scan.fingerprint
+    file = scan.transnet.file(home.weights)
+    if file.path is None:
+        return [file], None
+    try:
+        return [file], scan.settled(home.weights).fingerprint
+    except CurationError as error:
+        return [absent(file.used_by, file.what, str(error))], None
 
 
 def _counts(films: list[FilmInput], scan: str | None, home: Home) -> dict[str, int]:
@@ -118,8 +129,6 @@ def _counts(films: list[FilmInput], scan: str | None, home: Home) -> dict[str, i
 def _models(config: CurateConfig, home: Home) -> list[ModelFile]:
     fetched_by_nobody = dataclasses.replace(config.score, fetch=False)
     files = fetched_by_nobody.files(home.weights)
-    if config.scan.transnet.weights:
-        files.append(config.scan.transnet.file(home.weights))
     if "local" in config.captioners:
         files += _caption_files(config.caption.local)
     return files

@@ -11,7 +11,7 @@ from curation.components import COMPONENTS
 from pipelines.crew import Crew, Limits, StageSetupError
 from pipelines.worker import Answer
 
-_DECIDES_BYTES = ("tempomaster", "av", "numpy", "opencv-python", "pyarrow", "torch")
+_DECIDES_BYTES = ("tempomaster", "av", "numpy", "onnxruntime", "opencv-python", "pyarrow", "torch")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,5 +58,12 @@ class Foreman:
 
 def versions() -> dict[str, str]:
     """What decides the bytes of traces, shards and videos on a machine, by name."""
-    packages = {name: importlib.metadata.version(name) for name in _DECIDES_BYTES}
+    packages = {name: _version(name) for name in _DECIDES_BYTES}
     return packages | {name: f"v{part.version}" for name, part in COMPONENTS.items()}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # an extra
+        return "absent"

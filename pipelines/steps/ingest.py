@@ -12,16 +12,17 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from curation.derive import DeriveConfig, Derived, derive_film
-from curation.errors import FilmError, refuse_if_full
+from curation.errors import CurationError, FilmError, NetworkError, refuse_if_full
+from curation.measure.shots.transnet import Network
 from curation.records import VideoRow, no_earlier_than, now
 from curation.remote import at_hand
 from curation.scan import ScanConfig, scan_film
 from curation.traces import Traces, discard_partial, trace_folder
-from pipelines.crew import Limits
-from pipelines.engine import Done, Failed, Stage
+from pipelines.crew import Limits, StageSetupError
+from pipelines.engine import Done, Failed, Outcome, Stage
 from pipelines.job import Job
 from pipelines.steps.identify import Library, LibraryFilm
 
@@ -78,6 +79,9 @@ class FilmDone:
     """Full decodes that this run made of it."""
 
 
+ScanStage: TypeAlias = Stage[Network | None, FilmWork, FilmDone]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ingested:
     """What the step did."""
@@ -128,11 +132,13 @@ def ingest(
     """Scan and derive films, and commit what comes of them.
 
     Raises:
-        CurationError: the disk is full or read-only.
+        CurationError: the disk is full or read-only, or a worker cannot begin.
+        NetworkError: a network is asked for and is not what it should be.
     """
     threads = config.decoder_threads or decoder_threads(len(work), os.cpu_count() or 1)
-    stage = Stage.stateless(
+    stage: ScanStage = Stage(
         "scan",
+        functools.partial(_network, scan),
         functools.partial(_work_on, scan, derive, threads, job.run_id),
         Limits(config.film_seconds, config.film_memory_bytes),
     )
@@ -165,12 +171,12 @@ def decoder_threads(films: int, cores: int) -> int:
 
 
 def _batches(
-    job: Job, stage: Stage[None, FilmWork, FilmDone], work: list[FilmWork], scan: ScanConfig
+    job: Job, stage: ScanStage, work: list[FilmWork], scan: ScanConfig
 ) -> Iterator[list[FilmDone]]:
     """Outcomes, many at a time: a commit costs as much as scanning a short film."""
     batch: list[FilmDone] = []
     since = time.monotonic()
-    for outcome in job.engine.map(stage, work):
+    for outcome in _outcomes(job, stage, work):
         job.progress.advance()
         done = (
             outcome.value if isinstance(outcome, Done) else _quarantined(outcome, scan, job.run_id)
@@ -183,6 +189,15 @@ def _batches(
         yield batch
 
 
+def _outcomes(
+    job: Job, stage: ScanStage, work: list[FilmWork]
+) -> Iterator[Outcome[FilmWork, FilmDone]]:
+    try:
+        yield from job.engine.map(stage, work)
+    except StageSetupError as error:
+        raise CurationError(f"no film can be scanned: {error}") from error
+
+
 def _dated(done: FilmDone, work: FilmWork) -> FilmDone:
     """The film's new row, newer than the one it replaces; one that stands is not touched."""
     if done.video == work.scanned:
@@ -191,8 +206,18 @@ def _dated(done: FilmDone, work: FilmWork) -> FilmDone:
     return dataclasses.replace(done, video=dataclasses.replace(done.video, recorded_at=dated))
 
 
+def _network(scan: ScanConfig) -> Network | None:
+    """In a worker: what judges the frames of all its films."""
+    return scan.transnet.load() if scan.transnet.wanted else None
+
+
 def _work_on(
-    scan: ScanConfig, derive: DeriveConfig, threads: int, run_id: str, work: FilmWork
+    scan: ScanConfig,
+    derive: DeriveConfig,
+    threads: int,
+    run_id: str,
+    network: Network | None,
+    work: FilmWork,
 ) -> FilmDone:
     """In a worker: scan if need be, then derive."""
     film, video, traces, decodes = work.film, work.scanned, Traces(work.folder), 0
@@ -212,6 +237,7 @@ def _work_on(
                 run_id=run_id,
                 config=scan,
                 threads=threads,
+                network=network,
             )
         decodes = video.decodes or 0
     return FilmDone(video, derive_film(video, traces, derive), decodes)
@@ -228,6 +254,8 @@ def _advice(film: LibraryFilm) -> str:
 def _quarantined(outcome: Failed[FilmWork], scan: ScanConfig, run_id: str) -> FilmDone:
     """Turn a failure into a row: the one place where an exception becomes data."""
     refuse_if_full(outcome.error)
+    if isinstance(outcome.error, NetworkError):
+        raise outcome.error
     reason, message, transient = _cause(outcome)
     film = outcome.item.film
     nothing: dict[str, Any] = {field.name: None for field in dataclasses.fields(VideoRow)}

@@ -32,6 +32,7 @@ KEEP_ALMOST_ALL = [
     "select.short_side.min=none",
     "select.seconds.min=1",
     "select.seconds.max=14",  # the long slides and CCTV films would only cost time
+    "pack.encode.preset=ultrafast",  # frames are checked here, not how well they are coded
 ]
 SLACK = {"cosmos_sintel_30s.mp4": 3}
 UNCROPPED = (

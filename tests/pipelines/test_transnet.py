@@ -3,21 +3,23 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from curation.catalog.store import Catalog
-from curation.errors import CurationError
+from curation.errors import CurationError, NetworkError
 from curation.traces import FRAMES, TRANSITIONS, Traces
 from curation.video.encode import FilmWriter
-from pipelines.caption import caption_clips, recorded_config
+from pipelines.caption import caption_clips, export_captions, recorded_config
 from pipelines.curate import curate
 from pipelines.dry_run import planned
 from pipelines.engine import Engine, LocalEngine, SerialEngine
 from pipelines.job import Silence
 from pipelines.preview import preview
 from pipelines.settings import Home
+from pipelines.steps.identify import identify
 from pipelines.summary import Summary
 from tests.curation.measure import step_network
 from tests.pipelines.tiny_library import HEIGHT, SHOT_FRAMES, WIDTH, request, shot
@@ -83,11 +85,13 @@ def test_a_version_is_read_without_the_network_s_file(films: Path, home: Home) -
     (home.weights / "steps.onnx").unlink()
     folder = home.datasets / "tiny" / "1"
     recorded = json.loads((folder / "manifest.json").read_text())["config"]["scan"]["transnet"]
+    table = home.root / "edits.csv"
     assert recorded["weights"] == ""
     assert len(recorded["sha256"]) == 64
     assert preview(home, "tiny", ["select.seconds.min=1"]).kept.clips == 2
     config, _ = recorded_config(home, "tiny")
     assert caption_clips(home, config, SerialEngine(), Silence()).clips == 2
+    assert export_captions(home, config, table) == 2
 
 
 def test_lost_opinions_are_scanned_for_again(films: Path, home: Home) -> None:
@@ -106,12 +110,58 @@ def test_lost_opinions_are_scanned_for_again(films: Path, home: Home) -> None:
     assert traces.transitions() is not None
 
 
+def test_captions_are_exported_by_a_recipe_that_names_the_file(films: Path, home: Home) -> None:
+    run(films, home, NETWORK)
+    asked = request(films, *ONE_FILM, NETWORK).config
+    assert export_captions(home, asked, home.root / "edits.csv") == 2
+
+
+def test_without_a_network_a_version_records_what_it_always_did(films: Path, home: Home) -> None:
+    """What is recorded is part of a version's identity: it would be made again."""
+    run(films, home)
+    manifest = (home.datasets / "tiny" / "1" / "manifest.json").read_text()
+    assert "transnet" not in manifest
+
+
+@pytest.mark.parametrize("engine", [SerialEngine(), LocalEngine(2)], ids=["alone", "workers"])
+def test_a_network_at_fault_ends_the_run_and_no_film_is_blamed(
+    films: Path, home: Home, engine: Engine
+) -> None:
+    """It passes the trial on blank frames, and gives no probabilities of the film's."""
+    step_network.write(home.weights / "wild.onnx", scale=1.5)
+    with pytest.raises(NetworkError, match="100 probabilities are needed"):
+        run(films, home, "scan.transnet.weights=wild.onnx", engine=engine)
+    with Catalog.open(home.catalog()) as catalog:
+        assert catalog.table("videos").scan().to_arrow().num_rows == 0
+        (failed,) = catalog.table("runs").scan().to_arrow().to_pylist()
+    assert failed["status"] == "failed"
+    assert not list(home.datasets.glob("*/*"))
+
+
+@pytest.mark.parametrize("engine", [SerialEngine(), LocalEngine(2)], ids=["alone", "workers"])
+def test_a_file_that_is_changed_while_the_run_goes_on_ends_it(
+    films: Path, home: Home, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(*given: Any) -> Any:
+        step_network.write(home.weights / "steps.onnx", channels=(1,))
+        return identify(*given)
+
+    monkeypatch.setattr("pipelines.curate.identify", changed)
+    with pytest.raises(CurationError, match=r"no film can be scanned.*changed during the run"):
+        run(films, home, NETWORK, engine=engine)
+    with Catalog.open(home.catalog()) as catalog:
+        assert catalog.table("videos").scan().to_arrow().num_rows == 0
+
+
 def test_an_absent_file_ends_the_run_before_a_film_is_opened(films: Path, home: Home) -> None:
     (home.weights / "steps.onnx").unlink()
     asked = request(films, NETWORK)
     with pytest.raises(CurationError, match=r"steps\.onnx.*do without"):
         curate(asked, home, SerialEngine(), Silence())
     assert not list(home.films.glob(f"*/*/{FRAMES}"))
+    with Catalog.open(home.catalog()) as catalog:
+        (failed,) = catalog.table("runs").scan().to_arrow().to_pylist()
+    assert failed["status"] == "failed"
     plan = planned(asked, home)
     (file,) = plan.models
     assert file.path is None
@@ -124,3 +174,7 @@ def test_a_dry_run_names_the_file_and_what_it_scanned(films: Path, home: Home) -
     assert plan.counts["films_scanned_before"] == 1
     assert [file.path for file in plan.models] == [home.weights / "steps.onnx"]
     assert planned(request(films), home).counts["films_scanned_before"] == 0
+    (home.weights / "steps.onnx").write_text("weights, believe me")
+    spoilt = planned(request(films, NETWORK), home)
+    assert spoilt.counts["films_scanned_before"] == 0
+    assert "no network" in (spoilt.models[0].remedy or "")

@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from curation.measure.shots.cuts import CutConfig, find_cuts
 from curation.measure.shots.gradual import GradualConfig, find_gradual
-from curation.measure.shots.judged import TransNetRule, judged
+from curation.measure.shots.judged import TransNetRule, with_judged
 from curation.measure.shots.trace import ShotTrace
+from curation.measure.shots.transition import GRADUAL, Transition
 
 F32 = npt.NDArray[np.float32]
-
-GRADUAL = ("fade", "dissolve")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,18 +51,6 @@ class ShotConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Transition:
-    """How one shot becomes the next. Frames [start, end) belong to neither."""
-
-    kind: str
-    """'start', 'cut', 'fade', 'dissolve' or 'end'."""
-    start: int
-    end: int
-    """Equal to `start` at the film's ends and for a clean cut; a cut that was smeared by frame-rate
-    conversion has one or two frames."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Shot:
     """Frames [start, end), at least one, that belong to one shot alone.
 
@@ -87,7 +74,7 @@ def find_shots(
         trace: all frames of a film.
         fps: mean frame rate; only turns settings in seconds into frames.
         config: thresholds.
-        probability: [N] that a shot ends with each frame, where a network has judged them.
+        probability: [N] of a transition at each frame, where a network has judged them.
     """
     if not fps > 0:
         raise ValueError(f"fps = {fps}: give the film's mean frame rate, above 0")
@@ -98,25 +85,16 @@ def find_shots(
         Transition(gradual.kind, gradual.start, gradual.end)
         for gradual in find_gradual(trace, cuts, fps, config.gradual)
     ]
-    if probability is not None:
-        transitions += _seen_by_network(probability, transitions, config)
     transitions.sort(key=lambda transition: (transition.start, transition.end))
+    if probability is not None:
+        if len(probability) != count:
+            raise ValueError(f"{len(probability)} frames were judged, and {count} traced")
+        transitions = with_judged(transitions, probability, config.transnet)
     ends = [Transition("start", 0, 0), *transitions, Transition("end", count, count)]
     return [
         Shot(before.end, after.start, before, after)
         for before, after in itertools.pairwise(_without_hidden(ends))
         if before.end < after.start
-    ]
-
-
-def _seen_by_network(
-    probability: F32, known: list[Transition], config: ShotConfig
-) -> list[Transition]:
-    """What the network adds: a cut where it is no longer than a smeared one, else a dissolve."""
-    spans = judged(probability, [(one.start, one.end) for one in known], config.transnet)
-    return [
-        Transition("cut" if end - start <= config.cuts.smeared_frames else "dissolve", start, end)
-        for start, end in spans
     ]
 
 

@@ -1,14 +1,17 @@
 """Boundaries that a network sees and the rules do not: wipes, jump cuts, dissolves in one framing.
 
-The rules' boundaries stand as they are, since they are exact to a frame. What the network adds
-belongs to no shot as far as it reaches: its file does not say whether the frame that it marks is a
-shot's last or the next one's first.
+Where both see one, the rules' stands, which is exact to a frame; but a frame that lies within a
+longer change by the network's word belongs to no shot, whatever the rules say. Nor does the frame
+that it marks at a cut: TransNetV2 marks a shot's last frame, PySceneDetect reads the mark as the
+next one's first.
 """
 
 import dataclasses
 
 import numpy as np
 import numpy.typing as npt
+
+from curation.measure.shots.transition import GRADUAL, Transition
 
 F32 = npt.NDArray[np.float32]
 
@@ -18,39 +21,66 @@ class TransNetRule:
     """When the network's opinion makes a boundary. Without a network nothing here counts."""
 
     min_probability: float = 0.5
-    """Of a frame at which a shot ends; 0.5 is its authors' threshold."""
+    """From which a frame is marked; 0.5 is its authors' threshold."""
+    cut_frames: int = 2
+    """Most frames that a cut is marked on; more are a gradual transition."""
     near_frames: int = 5
-    """Not more than so many frames from a boundary of the rules, it is the same one."""
+    """A cut of the network's no more than so many frames from a boundary of the rules is that
+    one."""
 
     def __post_init__(self) -> None:
         if not 0 < self.min_probability <= 1:
             raise ValueError(
                 f"transnet.min_probability = {self.min_probability}: give more than 0, up to 1"
             )
-        if self.near_frames < 0:
-            raise ValueError(f"transnet.near_frames = {self.near_frames}: give 0 or more")
+        for name in ("cut_frames", "near_frames"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"transnet.{name} = {getattr(self, name)}: give 0 or more")
 
 
-def judged(
-    probability: F32, known: list[tuple[int, int]], rule: TransNetRule
-) -> list[tuple[int, int]]:
-    """Spans of frames [start, end) in which one shot becomes another, in order.
-
-    A span at an end of the film is none: there is no shot on its other side.
+def with_judged(known: list[Transition], probability: F32, rule: TransNetRule) -> list[Transition]:
+    """The rules' transitions and what the network adds, in order and disjoint.
 
     Args:
-        probability: [N] that a shot ends with each frame.
-        known: spans of the rules' boundaries.
+        known: the rules' transitions, disjoint.
+        probability: [N] of a transition at each frame.
         rule: thresholds.
+    """
+    merged: list[Transition] = []
+    for here in sorted([*known, *_added(known, probability, rule)], key=_place):
+        if merged and here.start < merged[-1].end:
+            merged[-1] = _united(merged[-1], here)
+        else:
+            merged.append(here)
+    return merged
+
+
+def _added(known: list[Transition], probability: F32, rule: TransNetRule) -> list[Transition]:
+    """Runs of marked frames that are not a boundary of the rules under another name.
+
+    A run at an end of the film is none: there is no shot on its other side.
     """
     marked = np.concatenate([[False], probability >= rule.min_probability, [False]])
     edges = np.flatnonzero(marked[1:] != marked[:-1])
-    spans = [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+    runs = [
+        Transition("cut" if end - start <= rule.cut_frames else "dissolve", start, end)
+        for start, end in edges.reshape(-1, 2).tolist()
+        if start > 0 and end < len(probability)
+    ]
     near = rule.near_frames
     return [
-        (start, end)
-        for start, end in spans
-        if start > 0
-        and end < len(probability)
-        and not any(low - near <= end and start <= high + near for low, high in known)
+        run
+        for run in runs
+        if run.kind != "cut"
+        or not any(one.start - near <= run.end and run.start <= one.end + near for one in known)
     ]
+
+
+def _united(first: Transition, second: Transition) -> Transition:
+    kinds = [one.kind for one in (first, second) if one.kind in GRADUAL]
+    kind = "fade" if "fade" in kinds else "dissolve"
+    return Transition(kind, first.start, max(first.end, second.end))
+
+
+def _place(transition: Transition) -> tuple[int, int]:
+    return transition.start, transition.end

@@ -28,11 +28,14 @@ def write(
     path: Path,
     *,
     channels: tuple[int, ...] = (0, 1, 2),
+    rows: tuple[int, ...] = tuple(range(HEIGHT)),
     number: str = "UINT8",
     frames: int = WINDOW,
     logits: bool = False,
+    scale: float = 1.0,
+    weights_beside: bool = False,
 ) -> Path:
-    """Write it as ONNX, one that looks at some channels only, or one that must be refused."""
+    """Write it as ONNX, looking at some channels or rows only, or as one that must be refused."""
 
     def constant(name: str, *values: float, kind: Any = np.int64) -> Any:
         return numpy_helper.from_array(np.array(values, kind), name)
@@ -43,7 +46,8 @@ def write(
     nodes = [
         helper.make_node("Cast", ["input"], ["float"], to=TensorProto.FLOAT),
         node("Gather", "float", "channels", to="seen", axis=4),
-        node("ReduceMean", "seen", "picture", to="mean", keepdims=0),
+        node("Gather", "seen", "rows", to="strip", axis=2),
+        node("ReduceMean", "strip", "picture", to="mean", keepdims=0),
         node("Slice", "mean", "one", "end", "time", to="after"),
         node("Slice", "mean", "zero", "minus_one", "time", to="before"),
         node("Sub", "after", "before", to="change"),
@@ -51,7 +55,8 @@ def write(
         node("Pad", "size", "padding", to="steps"),
         node("Sub", "steps", "step", to="over"),
         node("Unsqueeze", "over", "two", to="output" if logits else "logits"),
-        *([] if logits else [node("Sigmoid", "logits", to="output")]),
+        *([] if logits else [node("Sigmoid", "logits", to="share")]),
+        *([] if logits else [node("Mul", "share", "scale", to="output")]),
     ]
     kind = getattr(TensorProto, number)
     graph = helper.make_graph(
@@ -61,6 +66,7 @@ def write(
         [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, frames, 1])],
         [
             constant("channels", *channels),
+            constant("rows", *rows),
             constant("picture", 2, 3, 4),
             constant("one", 1),
             constant("zero", 0),
@@ -70,9 +76,14 @@ def write(
             constant("two", 2),
             constant("padding", 0, 0, 0, 1),
             constant("step", STEP, kind=np.float32),
+            constant("scale", scale, kind=np.float32),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)
+    if weights_beside:
+        beside = f"{path.name}.data"
+        onnx.save_model(model, path, save_as_external_data=True, location=beside, size_threshold=0)
+        return path
     path.write_bytes(model.SerializeToString())
     return path

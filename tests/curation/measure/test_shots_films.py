@@ -10,6 +10,7 @@ import pytest
 from benchmarks.shots import OURS, Report, Score, Truth, detect, pictures, read_manifest, score
 from curation.measure.shots.find import ShotConfig
 from curation.scan import ScanConfig
+from curation.video.film import Film
 
 SHORT = (
     "psd_testvideo.mp4",
@@ -31,7 +32,7 @@ def scores(films_dir: Path) -> dict[str, Score]:
     totals: dict[str, Score] = {}
     for truth in read_manifest(films_dir):
         if truth.file in SHORT:
-            frames = pictures(films_dir / truth.file, ScanConfig(), threads=2)
+            frames = pictures(Film(films_dir / truth.file), ScanConfig(), threads=2)
             for name, report in detect(frames, truth.fps, ShotConfig())[0].items():
                 totals[name] = totals.get(name, Score()) + score(truth, report)
     return totals

@@ -1,9 +1,11 @@
 """The network's opinion, by a closed form and PySceneDetect's wrapper, and what it adds."""
 
 import dataclasses
+import itertools
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,10 +15,11 @@ from scenedetect import FrameTimecode
 from scenedetect.detectors.transnet_v2 import TransnetV2Detector
 
 from curation.derive import DeriveConfig
-from curation.errors import CurationError
+from curation.errors import CurationError, NetworkError
 from curation.measure.shots.find import ShotConfig, find_shots
-from curation.measure.shots.judged import TransNetRule, judged
-from curation.measure.shots.transnet import HEIGHT, WIDTH, Network, TransitionMeter, TransNetConfig
+from curation.measure.shots.judged import TransNetRule, with_judged
+from curation.measure.shots.transition import Transition
+from curation.measure.shots.transnet import HEIGHT, WIDTH, TransitionMeter, TransNetConfig
 from curation.scan import ScanConfig
 from tests.curation.measure import step_network
 from tests.curation.measure.test_shots_find import boundaries, pan, still, trace_of
@@ -31,10 +34,15 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> TransNetConfig:
     return TransNetConfig(weights="steps.onnx").settled(folder)
 
 
-def said_of(frames: U8, config: TransNetConfig) -> list[float]:
-    meter = TransitionMeter(config)
+def said_of(frames: U8, config: TransNetConfig, rotation: int = 0) -> list[float]:
+    meter = TransitionMeter(config.load(), config.channels, rotation)
     said = [one for frame in frames for one in meter.look(frame)]
     return said + meter.finish()
+
+
+def marked_in(probability: list[float]) -> list[tuple[int, int]]:
+    found = with_judged([], np.array(probability, np.float32), TransNetRule())
+    return [(one.start, one.end) for one in found]
 
 
 def grey(levels: list[int]) -> U8:
@@ -66,7 +74,7 @@ def test_beginnings_agree_with_scenedetect(network: TransNetConfig) -> None:
         cuts += detector.process_frame(time, frame)
     cuts += detector.post_process(time)
     theirs = sorted({cut.frame_num for cut in cuts} - {len(frames) - 1})
-    spans = judged(np.array(said_of(frames, network)), [], TransNetRule())
+    spans = marked_in(said_of(frames, network))
     assert [start for start, _ in spans] == theirs
     assert len(spans) == len(levels) // 17 - 1
 
@@ -79,7 +87,7 @@ def test_colours_are_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
     frames[80:, ..., 2] = 200
     for channels, rises in (("rgb", 80), ("bgr", 40)):
         config = TransNetConfig(weights="first.onnx", channels=channels).settled(tmp_path)
-        spans = judged(np.array(said_of(frames, config)), [], TransNetRule())
+        spans = marked_in(said_of(frames, config))
         assert spans == [(rises - 1, rises)]
 
 
@@ -97,22 +105,52 @@ def test_what_is_no_such_network_is_refused(tmp_path: Path) -> None:
     step_network.write(tmp_path / "double.onnx", number="DOUBLE")
     for name, words in {
         "absent.onnx": "no file 'absent.onnx'",
-        "text.onnx": "no network that takes",
+        "text.onnx": "no network, whole in one file, that takes",
         "logits.onnx": "wants a sigmoid",
-        "short.onnx": "no network that takes",
-        "double.onnx": "no network that takes",
+        "short.onnx": "no network, whole in one file, that takes",
+        "double.onnx": "no network, whole in one file, that takes",
     }.items():
         with pytest.raises(CurationError, match=words):
             TransNetConfig(weights=name).settled(tmp_path)
 
 
+def test_frames_of_any_size_stand_upright(tmp_path: Path) -> None:
+    """What the network is shown is OpenCV's area average of the picture as a player shows it."""
+    step_network.write(tmp_path / "steps.onnx", rows=(0,))  # it looks at the top row alone
+    config = TransNetConfig(weights="steps.onnx").settled(tmp_path)
+    noise = np.random.default_rng(5).integers(0, 256, (60, 90, 160, 3), np.uint8)
+    noise[30:, :, :6] = 255  # the left edge: on top, once a player has turned it clockwise
+    for rotation, turn in ((0, None), (90, cv2.ROTATE_90_CLOCKWISE)):
+        upright = [frame if turn is None else cv2.rotate(frame, turn) for frame in noise]
+        small = [cv2.resize(f, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for f in upright]
+        expected = step_network.expected(np.array(small)[:, :1])
+        np.testing.assert_allclose(said_of(noise, config, rotation), expected, atol=1e-4)
+        assert (expected[29] > 0.9) == (rotation == 90)
+
+
 def test_a_file_that_changed_since_it_was_hashed_is_refused(tmp_path: Path) -> None:
     step_network.write(tmp_path / "steps.onnx")
     config = TransNetConfig(weights="steps.onnx").settled(tmp_path)
-    Network.load.cache_clear()  # as in a worker that begins later
     step_network.write(tmp_path / "steps.onnx", channels=(1,))
-    with pytest.raises(CurationError, match="changed during the run"):
-        TransitionMeter(config)
+    with pytest.raises(NetworkError, match="changed during the run"):
+        config.load()
+    pinned = TransNetConfig(weights="steps.onnx", sha256=config.sha256)
+    with pytest.raises(NetworkError, match=r"scan\.transnet\.sha256 asks for"):
+        pinned.settled(tmp_path)
+    with pytest.raises(NetworkError, match="cannot be read"):
+        TransNetConfig(sha256=config.sha256).load()
+
+
+def test_weights_in_another_file_are_refused_wherever_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No hash would cover them."""
+    step_network.write(tmp_path / "steps.onnx", weights_beside=True)
+    assert (tmp_path / "steps.onnx.data").is_file()
+    for folder in (tmp_path, tmp_path.parent):
+        monkeypatch.chdir(folder)
+        with pytest.raises(NetworkError, match="whole in one file"):
+            TransNetConfig(weights=str(tmp_path / "steps.onnx")).settled(tmp_path)
 
 
 def test_without_onnxruntime_the_remedy_is_named(
@@ -120,8 +158,7 @@ def test_without_onnxruntime_the_remedy_is_named(
 ) -> None:
     step_network.write(tmp_path / "steps.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    Network.load.cache_clear()
-    with pytest.raises(CurationError, match=r"tempomaster\[transnet\]"):
+    with pytest.raises(NetworkError, match=r"tempomaster\[transnet\]"):
         TransNetConfig(weights="steps.onnx").settled(tmp_path)
 
 
@@ -164,36 +201,57 @@ def test_it_adds_what_the_rules_do_not_see() -> None:
         *alone,
         ("cut", 90, 91),
     }
+    with pytest.raises(ValueError, match="179 frames were judged, and 180 traced"):
+        find_shots(trace, 24.0, ShotConfig(), probability[1:])
+
+
+def test_a_long_change_around_a_cut_of_the_rules_takes_it_in() -> None:
+    """A wipe of which the rules saw one step: no frame of it may stay in a shot."""
+    probability = np.zeros(200, np.float32)
+    probability[100:130] = 1
+    for cut, expected in {
+        118: [("dissolve", 100, 130)],
+        130: [("dissolve", 100, 130), ("cut", 130, 130)],
+        133: [("dissolve", 100, 130), ("cut", 133, 133)],
+    }.items():
+        found = with_judged([Transition("cut", cut, cut)], probability, TransNetRule())
+        assert [(one.kind, one.start, one.end) for one in found] == expected
+    fade = Transition("fade", 90, 110)
+    assert with_judged([fade], probability, TransNetRule()) == [Transition("fade", 90, 130)]
+
+
+@st.composite
+def films_with_boundaries(draw: st.DrawFn) -> tuple[list[bool], list[Transition]]:
+    marks = draw(st.lists(st.booleans(), min_size=1, max_size=60))
+    marks = [mark for mark in marks for _ in range(draw(st.integers(1, 4)))]
+    edges = sorted(draw(st.lists(st.integers(1, len(marks)), max_size=6)))
+    pairs = zip(edges[::2], edges[1::2], strict=False)
+    kinds = {True: "cut", False: draw(st.sampled_from(["fade", "dissolve"]))}
+    return marks, [Transition(kinds[a == b], a, b) for a, b in pairs]
 
 
 @settings(deadline=None)
-@given(
-    marks=st.lists(st.booleans(), min_size=1, max_size=80),
-    known=st.lists(st.integers(0, 80), max_size=3),
-    near=st.integers(0, 6),
-)
-def test_spans_hold_exactly_the_marked_frames_far_from_known_ones(
-    marks: list[bool], known: list[int], near: int
+@given(film=films_with_boundaries(), near=st.integers(0, 6), cut=st.integers(0, 3))
+def test_what_anybody_saw_is_in_no_shot(
+    film: tuple[list[bool], list[Transition]], near: int, cut: int
 ) -> None:
-    rule = TransNetRule(near_frames=near)
-    spans = judged(np.array(marks, np.float32), [(cut, cut) for cut in known], rule)
-    held = {frame for start, end in spans for frame in range(start, end)}
-    for start, end in spans:
-        assert all(marks[start:end])
-        assert start > 0
-        assert not marks[start - 1]
-        assert end < len(marks)
-        assert not marks[end]
-        assert all(start - cut > near or cut - end > near for cut in known)
-    for frame, marked in enumerate(marks):
-        if marked and frame not in held:
-            left, right = frame, frame + 1
-            while left and marks[left - 1]:
-                left -= 1
-            while right < len(marks) and marks[right]:
-                right += 1
-            at_an_end = left == 0 or right == len(marks)
-            assert at_an_end or any(left - cut <= near and cut - right <= near for cut in known)
+    marks, known = film
+    rule = TransNetRule(near_frames=near, cut_frames=cut)
+    found = with_judged(known, np.array(marks, np.float32), rule)
+    for before, after in itertools.pairwise(found):
+        assert before.end <= after.start
+    gone = {frame for one in found for frame in range(one.start, one.end)}
+    for one in known:  # still there, alone or within a longer one
+        assert any(other.start <= one.start and one.end <= other.end for other in found)
+        assert gone >= set(range(one.start, one.end))
+    first = 0
+    for marked, run in itertools.groupby(marks):
+        last = first + len(list(run))
+        if marked and last - first > cut and first > 0 and last < len(marks):
+            assert gone >= set(range(first, last))
+        if not marked and not any(o.start < last and first < o.end for o in known):
+            assert not gone & set(range(first, last))
+        first = last
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

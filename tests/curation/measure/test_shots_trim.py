@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.measure.shots.find import Shot, Transition, TrimConfig, trim_blurred_edges
+from curation.measure.shots.find import Shot, TrimConfig, trim_blurred_edges
+from curation.measure.shots.transition import Transition
 
 CONFIG = TrimConfig(guard_seconds=0.2, min_sharpness=0.4, max_seconds=1.0)
 FPS = 10.0  # so the guard is 2 frames and at most 10 are trimmed
