@@ -19,7 +19,7 @@ from flows.running import begin
 from flows.train import trained
 from pipelines.commands.options import HomeOption, RetrainSetOption, WorkersOption
 from pipelines.recipes.retraining import retraining_recipe
-from pipelines.retrain import RetrainConfig, Retrained, RetrainRequest, retrain
+from pipelines.retrain import RetrainConfig, Retrained, RetrainError, RetrainRequest, retrain
 from pipelines.settings import standing_home, with_overrides
 
 Recipe = Literal["retrain_debug_cpu", "retrain_production"]
@@ -57,28 +57,39 @@ def retrain_model(
     begin()
     where = standing_home(Path(home) if home else None)
     config = with_overrides(retraining_recipe(recipe), set or [])
-    done = retrain(
-        RetrainRequest(config, model, dataset, suite, ranks),
-        where,
-        functools.partial(trained, home=where, hours=hours),
-        functools.partial(evaluated, home=where, workers=workers, hours=hours),
-        FlowProgress(),
-    )
-    create_markdown_artifact(
-        markdown=decision_page(done, config),
-        key="retrain-decision",
-        description=f"{model} on {dataset}",
-    )
+    request = RetrainRequest(config, model, dataset, suite, ranks)
+    try:
+        done = retrain(
+            request,
+            where,
+            functools.partial(trained, home=where, hours=hours),
+            functools.partial(evaluated, home=where, workers=workers, hours=hours),
+            FlowProgress(),
+        )
+    except RetrainError as error:
+        if error.refused is not None:
+            _publish(error.refused, request)
+        raise
+    _publish(done, request)
     return done.verdict.reason if done.verdict else done.decision.reason
+
+
+def _publish(done: Retrained, request: RetrainRequest) -> None:
+    create_markdown_artifact(
+        markdown=decision_page(done, request.config),
+        key="retrain-decision",
+        description=f"{request.model} on {request.dataset}",
+    )
 
 
 def decision_page(done: Retrained, config: RetrainConfig) -> str:
     """A decision in Markdown: what was decided, why, and by which numbers."""
     decision, verdict = done.decision, done.verdict
+    untrained = "Refused" if decision.refused else "Not trained"
     lines = [
         f"## {done.model}",
         "",
-        f"**{'Trained' if decision.train else 'Not trained'}**: {decision.reason}.",
+        f"**{'Trained' if decision.train else untrained}**: {decision.reason}.",
         "",
     ]
     if verdict is not None:

@@ -1,14 +1,28 @@
-"""Which GPU a worker works on, where several work beside each other.
+"""What each of several processes beside each other takes of a machine: how many threads, which GPU.
 
-Workers do not know each other, so each takes the first GPU whose lock is free. A lock is the
-system's and ends with its process, however that ends. Only workers of one home see each other.
+Cores are shared out by count, unless the user says otherwise. Workers do not know each other, so
+each takes the first GPU whose lock is free. A lock is the system's and ends with its process,
+however that ends. Only workers of one home see each other.
 """
 
 import dataclasses
+import os
 import platform
 from pathlib import Path
 
 import filelock
+
+
+def threads_each(processes: int) -> int:
+    """Threads for each of some processes that share this machine.
+
+    The user's OMP_NUM_THREADS, as OpenMP reads it: of a list the first counts, and what is no
+    number is passed over. Without it the machine's cores are shared out.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    return max((os.cpu_count() or 1) // processes, 1)
 
 
 @dataclasses.dataclass(frozen=True)

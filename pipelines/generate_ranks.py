@@ -14,10 +14,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from model.errors import RankError
+from pipelines.devices import threads_each
 from pipelines.generate import Generated, produce
 from pipelines.generate_job import GenerateJob
 from pipelines.job import Progress, Silence
-from pipelines.worker import die_with, threads_each
+from pipelines.worker import die_with
 
 _LONGEST_WINDOW = dt.timedelta(days=1)
 """How long a rank waits for another; a window of a large network takes an hour on one device."""

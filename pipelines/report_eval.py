@@ -8,6 +8,7 @@ generated or judged.
 import base64
 import contextlib
 import dataclasses
+import datetime as dt
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -119,7 +120,8 @@ def read_evaluation(home: Home, run: str) -> Evaluation:
     """Find an evaluation by its id, the beginning of one, or ``latest``, finished last.
 
     Raises:
-        EvaluationError: none or several of that name, or it is of another version of this code.
+        EvaluationError: none or several of that name, or it is of another version of this code; or
+            which is the latest cannot be told.
     """
     there = {path.parent.name: path for path in home.runs.glob(f"*/{NUMBERS}")}
     if run == LATEST and there:
@@ -142,15 +144,20 @@ def read_evaluation(home: Home, run: str) -> Evaluation:
         raise EvaluationError(f"{path} cannot be read: {error}") from error
 
 
-def _finished(numbers: Path) -> str:
+def _finished(numbers: Path) -> dt.datetime:
     """When an evaluation was finished, by its own word: a copied home has other times of its files.
 
-    In UTC as ISO 8601, which sorts; empty where it cannot be read, so that any other is later.
+    Raises:
+        EvaluationError: it does not say. It may be the latest, so no other is taken for it.
     """
     try:
-        return str(json.loads(numbers.read_text(encoding="utf-8"))["origin"]["finished"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        document = json.loads(numbers.read_text(encoding="utf-8"))
+        return dt.datetime.fromisoformat(document["origin"]["finished"]).astimezone(dt.UTC)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvaluationError(
+            f"{numbers} does not say when it was finished ({error!r}), so which evaluation is the "
+            f"{LATEST} cannot be told: name one by its id, or remove that folder"
+        ) from error
 
 
 def changes_against(

@@ -40,6 +40,7 @@ from pipelines.retrain_decision import (
 from pipelines.run_record import RunRecord, failure_recorded
 from pipelines.settings import Home
 from pipelines.train import Trained, TrainRequest
+from training.checkpoint import GENERATOR, check_generator
 from training.config import TrainConfig
 from training.errors import TrainingError
 
@@ -50,7 +51,15 @@ EvaluateJob = Callable[[EvaluateRequest], Evaluated]
 
 
 class RetrainError(TrainingError):
-    """A step of retraining that has no result to decide by, or that cannot be begun."""
+    """A step of retraining that has no result to decide by, or that cannot be begun.
+
+    Attributes:
+        refused: what was decided, where that is the reason; None: something else is.
+    """
+
+    def __init__(self, message: str, *, refused: "Retrained | None" = None) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -152,7 +161,8 @@ def retrain(
         progress: told when another run is waited for.
 
     Raises:
-        RetrainError: an evaluation is incomplete; or the serving checkpoint is of another codec.
+        RetrainError: an evaluation is incomplete; or the serving checkpoint is of another codec, or
+            has no generator to be judged by.
         TrainingError, CurationError, EvaluationError, ValueError: as the parts raise them.
     """
     what = f"another retraining of {request.model}"
@@ -215,10 +225,13 @@ def _retrain(
     before = known(catalog, request.model, request.dataset)
     decision = _decision(request, before)
     if decision.refused:
-        raise RetrainError(decision.reason)
+        undone = _result(request, home, decision, None, before.serving)
+        raise RetrainError(decision.reason, refused=undone)
     if not decision.train:
         return _without_training(request, home, catalog)
     assert decision.dataset is not None
+    if before.serving is not None:
+        _check_judgeable(home.root / before.serving.uri)
     trained = train(_training(request, home, decision, before.serving))
     suite = request.suite or decision.dataset
     candidate = _judged(request, catalog, evaluate, trained.checkpoint, suite)
@@ -273,6 +286,21 @@ def _decision(request: RetrainRequest, before: Known) -> TrainingDecision:
 
 def _generator(home: Home, row: CheckpointRow | None) -> Path | None:
     return home.root / row.generator_uri if row and row.generator_uri else None
+
+
+def _check_judgeable(serving: Path) -> None:
+    """Find out before days of training whether what serves can be judged after them.
+
+    Raises:
+        RetrainError, CheckpointError: its generator is gone, damaged or cannot be read.
+    """
+    generator = serving / GENERATOR
+    if not generator.is_dir():
+        raise RetrainError(
+            f"the serving checkpoint {serving} has no {GENERATOR}/ to be judged by: "
+            f"`tempo export {serving} --to {generator}` makes it"
+        )
+    check_generator(generator)
 
 
 def _training(

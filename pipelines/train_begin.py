@@ -270,10 +270,10 @@ def _newest_sound(checkpoints: Path, say: Say) -> Record | None:
             )
         try:
             check_generator(step_folder(checkpoints, step) / GENERATOR)
-        except DamagedCheckpointError as error:
+        except CheckpointError as error:
             say(
-                f"warning: at step {step} {error.reason}; no step needs that, but see to the disk, "
-                "and do not generate by it: `tempo export` makes another"
+                f"warning: going on from step {step}, for no step needs its {GENERATOR}/; but see "
+                f"to the disk, and do not generate by it: {error}"
             )
         return sound
     if damaged:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from curation.identities import canonical_json
-from pipelines.worker import threads_each
+from pipelines.devices import threads_each
 from training.errors import RankError
 from training.ranks import RankPlace
 from training.trainer import RunJob

@@ -40,18 +40,6 @@ _THREAD_VARIABLES = (
 )
 
 
-def threads_each(processes: int) -> int:
-    """Threads for each of some processes that share this machine.
-
-    The user's OMP_NUM_THREADS, as OpenMP reads it: of a list the first counts, and what is no
-    number is passed over. Without it the machine's cores are shared out.
-    """
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
-    return max((os.cpu_count() or 1) // processes, 1)
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
     """Why there is no value."""

@@ -9,6 +9,7 @@ before it generates or is judged. The trade-offs: that read, and that each rank 
 all files.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -196,10 +197,11 @@ def _recorded(folder: Path) -> Record:
         raise _no_checkpoint(folder, error) from error
 
 
-def _refuse_missing(folder: Path, names: Iterable[str]) -> None:
-    missing = [name for name in names if not (folder / name).is_file()]
+def _refuse_missing(folder: Path, names: Iterable[str], remedy: str | None = None) -> None:
+    with _answering(folder):
+        missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise DamagedCheckpointError(folder, f"it lacks {', '.join(missing)}")
+        raise DamagedCheckpointError(folder, f"it lacks {', '.join(missing)}", remedy)
 
 
 def _no_checkpoint(folder: Path, error: Exception) -> CheckpointError:
@@ -227,36 +229,62 @@ def check_generator(generator: Path) -> None:
     Fragments are not looked at: none is needed to generate, and `tempo export` mends by them.
 
     Args:
-        generator: its folder. That it is gone is no damage.
+        generator: its folder, however it is named. That it is gone is no damage.
 
     Raises:
-        DamagedCheckpointError, CheckpointError: as `verify`.
+        DamagedCheckpointError, CheckpointError: as `verify`; the remedy is another generator of the
+            same checkpoint.
     """
-    folder = generator.absolute().parent
-    if generator.name != GENERATOR or not generator.is_dir() or not (folder / RECORD).is_file():
+    folder = _checkpoint_around(generator)
+    if folder is None:
         return
     files = _recorded(folder).generator
-    _refuse_missing(folder, files)
-    _check(folder, files)
+    remedy = (
+        f"`tempo export {folder} --to DIR` makes another of the same checkpoint: name that one, or "
+        f"put it in the place of {GENERATOR}/"
+    )
+    _refuse_missing(folder, files, remedy)
+    _check(folder, files, remedy)
 
 
-def _check(folder: Path, files: dict[str, str]) -> None:
+def _checkpoint_around(generator: Path) -> Path | None:
+    """The checkpoint that a generator is inside of, by its path or, where links lead to it, really.
+
+    Both count: a person may have a link to `generator/`, or have moved it and left one there.
+    """
+    with _answering(generator):
+        if not generator.is_dir():
+            return None
+        for path in (generator.absolute(), generator.resolve()):
+            if path.name == GENERATOR and (path.parent / RECORD).is_file():
+                return path.parent
+    return None
+
+
+def _check(folder: Path, files: dict[str, str], remedy: str | None = None) -> None:
     found = _digests(folder, files)
     changed = [name for name, written in files.items() if found[name] != written]
     if changed:
-        raise DamagedCheckpointError(folder, f"{', '.join(changed)} are not what was written")
+        reason = f"{', '.join(changed)} are not what was written"
+        raise DamagedCheckpointError(folder, reason, remedy)
 
 
 def _digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     names = list(names)
+    with _answering(folder), ThreadPoolExecutor(_READERS) as readers:
+        return dict(
+            zip(names, readers.map(lambda name: _digest(folder / name), names), strict=True)
+        )
+
+
+@contextlib.contextmanager
+def _answering(folder: Path) -> Iterator[None]:
+    """Say of a disk that does not answer that this is no damage."""
     try:
-        with ThreadPoolExecutor(_READERS) as readers:
-            return dict(
-                zip(names, readers.map(lambda name: _digest(folder / name), names), strict=True)
-            )
+        yield
     except OSError as error:
         raise CheckpointError(
-            f"{folder} cannot be read ({error}): see to the disk, and go on once it answers"
+            f"{folder} cannot be read ({error}): see to the disk, and try again once it answers"
         ) from error
 
 

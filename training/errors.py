@@ -60,10 +60,9 @@ class DamagedCheckpointError(CheckpointError):
         reason: what is wrong with it.
     """
 
-    def __init__(self, folder: Path, reason: str) -> None:
-        super().__init__(
-            f"checkpoint {folder} is damaged: {reason}; name another one, or put a copy back"
-        )
+    def __init__(self, folder: Path, reason: str, remedy: str | None = None) -> None:
+        remedy = remedy or "name another one, or put a copy back"
+        super().__init__(f"checkpoint {folder} is damaged: {reason}; {remedy}")
         self.folder = folder
         self.reason = reason
 

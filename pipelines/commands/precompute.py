@@ -44,11 +44,11 @@ def precompute_command(
       tempo precompute train_debug_cpu --dataset demo --what latents --set data.windows.starts=4
         --set data.examples.least_view=1
     """
+    from pipelines.devices import threads_each
     from pipelines.engine import LocalEngine
     from pipelines.precompute import PrecomputeRequest, planned, precompute
     from pipelines.recipes.training import training_recipe
     from pipelines.settings import standing_home, with_overrides
-    from pipelines.worker import threads_each
 
     request = PrecomputeRequest(
         with_overrides(training_recipe(recipe), overrides or []),

@@ -8,7 +8,6 @@ its last hour.
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from curation.captioning.local import LocalConfig, Weights, find_weights
 from curation.captioning.sidecar import SidecarCaptioner
 from curation.captioning.words import Captioner
 from pipelines.crew import Limits
+from pipelines.devices import threads_each
 
 if TYPE_CHECKING:  # imports an HTTP client: paid by runs that ask a server
     from curation.captioning.served import EndpointCaptioner
@@ -128,7 +128,7 @@ def _local(config: CaptionConfig, _: str) -> Ready:
             timeout_seconds=config.local.batch_seconds,
             memory_bytes=psutil.virtual_memory().total,
             setup_timeout_seconds=3600.0,
-            threads=max(1, (os.cpu_count() or 1) // processes),
+            threads=threads_each(processes),
             # With 'auto' the node finds out for itself; a cluster sets aside what is asked by name.
             gpus=float(config.local.device.startswith("cuda")),
         ),

@@ -1,7 +1,8 @@
 """What Prefect shows of the flows: forms that explain themselves, pages that say what was found."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import pytest
 from prefect import Flow
@@ -12,8 +13,9 @@ import flows.evaluate
 import flows.retrain
 import flows.train
 from flows.curves import bars, training_curve
+from pipelines.job import Silence
 from pipelines.recipes import curation, evaluation, retraining, training
-from pipelines.retrain import Retrained
+from pipelines.retrain import Retrained, RetrainError
 from pipelines.retrain_decision import TrainingDecision, Verdict
 from pipelines.train import Trained
 
@@ -89,3 +91,37 @@ def test_a_decision() -> None:
     assert "**Kept out**: motion falls by 2.00" in page
     assert "| total | 81.00 | 80.00 | 1.00 |" in page
     assert "| new | 3.00 |  |  |" in page
+
+
+def test_a_refused_decision_is_shown_before_the_run_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the page would go on showing the decision before it."""
+    why = "2.0 new hours; but c1 was trained on latents of another codec"
+    decision = TrainingDecision(False, why, "films@3", 5.0, 2.0, "base-films-3", "c1", refused=True)
+    errors = [
+        RetrainError(why, refused=Retrained("base", decision, None, "c1", Path("generator"))),
+        RetrainError("evaluation e1 is incomplete"),
+    ]
+    shown: list[dict[str, str]] = []
+    (tmp_path / "catalog.db").touch()  # it is a home
+    monkeypatch.setattr(flows.retrain, "FlowProgress", Silence)
+    monkeypatch.setattr(
+        flows.retrain, "create_markdown_artifact", lambda **artifact: shown.append(artifact)
+    )
+    for error in errors:
+        monkeypatch.setattr(flows.retrain, "retrain", raising(error))
+        with pytest.raises(RetrainError) as failed:
+            flows.retrain.retrain_model.fn("films", "base", home=str(tmp_path))
+        assert failed.value is error
+    (artifact,) = shown
+    assert artifact["key"] == "retrain-decision"
+    assert f"**Refused**: {why}." in artifact["markdown"]
+    assert "Serving: `c1`" in artifact["markdown"]
+
+
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    return fail

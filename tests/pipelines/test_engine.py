@@ -29,7 +29,6 @@ from pipelines.engine import (
     SerialEngine,
     Stage,
 )
-from pipelines.worker import threads_each
 from tests.pipelines import stages_for_engine as stages
 
 MIB = 2**20
@@ -290,15 +289,6 @@ def test_numeric_libraries_get_the_threads_they_are_allowed() -> None:
     outcomes = LocalEngine(1).map(stage_of(stages.environment, two_threads), names)
     assert [outcome.value for outcome in outcomes if isinstance(outcome, Done)] == ["2"] * 3
     assert dict(os.environ) == ours
-
-
-def test_threads_are_the_users_or_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    cores = os.cpu_count() or 1
-    for given, threads in (("3", 3), (" 5 ,2", 5), ("0", cores), ("many", cores), ("", cores)):
-        monkeypatch.setenv("OMP_NUM_THREADS", given)
-        assert threads_each(1) == threads, given
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert (threads_each(1), threads_each(2 * cores)) == (cores, 1)
 
 
 def test_workers_ignore_ctrl_c() -> None:

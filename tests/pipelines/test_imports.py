@@ -17,6 +17,7 @@ MEDIA = {"av", "cv2", "decord", "numpy", "pyarrow"}
     ("module", "unwanted"),
     [
         ("pipelines.cli", CATALOG | MODELS | MEDIA),
+        ("pipelines.devices", CATALOG | MODELS | MEDIA),
         # What workers run stands in these.
         ("pipelines.steps.identify", CATALOG | MODELS),
         ("pipelines.steps.ingest", CATALOG | MODELS),

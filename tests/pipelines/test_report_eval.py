@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -71,15 +72,25 @@ def test_the_latest_is_the_one_that_was_finished_last(tmp_path: Path) -> None:
     for age, (name, when) in enumerate(finished.items()):
         os.utime(stored(home, name, when), (1e9 + age, 1e9 + age))
     assert read_evaluation(home, "latest").id == "c"
-    # One that does not say when is no evaluation's successor, and alone it is named.
-    broken = home.runs / "d" / NUMBERS
-    broken.parent.mkdir()
-    broken.write_text("{")
-    assert read_evaluation(home, "latest").id == "c"
-    for name in finished:
-        (home.runs / name / NUMBERS).unlink()
-    with pytest.raises(EvaluationError, match=r"d/evaluation\.json cannot be read"):
+
+
+@pytest.mark.parametrize(
+    "undated", ["{", "[]", '{"origin": {"finished": null}}', '{"origin": {"finished": "today"}}']
+)
+def test_beside_one_without_a_date_none_is_the_latest(tmp_path: Path, undated: str) -> None:
+    """It may be the one that is meant; the one before it would be reported without a word."""
+    home = Home(tmp_path)
+    stored(home, "c", "2026-03-03T00:00:01+00:00")
+    undated_one = home.runs / "d" / NUMBERS
+    undated_one.parent.mkdir()
+    undated_one.write_text(undated)
+    said = r"runs/d/evaluation\.json does not say .*: name one by its id, or remove that folder"
+    with pytest.raises(EvaluationError, match=said):
         read_evaluation(home, "latest")
+    # Both remedies.
+    assert read_evaluation(home, "c").id == "c"
+    shutil.rmtree(undated_one.parent)
+    assert read_evaluation(home, "latest").id == "c"
 
 
 def test_runs_that_end_together_leave_one_whole_page(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ that is the seam by which a flow puts its own in, and the jobs have tests of the
 """
 
 import dataclasses
+import hashlib
 import json
+import shutil
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +28,8 @@ from pipelines.train import TrainRequest
 from pipelines.train_begin import checkpoint_id
 from tests.curation.rows_for_catalog import plain, publication
 from tests.pipelines.clocks import set_clock
+from training.checkpoint import GENERATOR, Provenance, Record
+from training.errors import DamagedCheckpointError
 
 MEASURE = "proxy_imaging_quality"
 
@@ -44,6 +48,7 @@ class Jobs:
         self.trained.append(request)
         name, _, version = request.dataset.partition("@")
         folder = self.home.checkpoints / request.training / "step-00000006"
+        (folder / GENERATOR).mkdir(parents=True, exist_ok=True)
         uri = folder.relative_to(self.home.root).as_posix()
         made = plain(
             CheckpointRow,
@@ -158,8 +163,9 @@ def test_an_incomplete_evaluation_decides_nothing(home: Home) -> None:
     publish(home, "p1", 2.0)
     jobs = Jobs(home, 2.0)
     jobs.level["base-films-1"], jobs.complete = 50.0, False
-    with pytest.raises(RetrainError, match="incomplete"):
+    with pytest.raises(RetrainError, match="incomplete") as undecided:
         retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
+    assert undecided.value.refused is None
     assert not rows(home, PromotionRow)
     assert [found.status for found in rows(home, RunRow)] == ["failed"]
     jobs.complete = True
@@ -237,6 +243,7 @@ def test_another_codec_is_refused_before_anything_runs(home: Home) -> None:
     with pytest.raises(RetrainError) as refused:
         retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
     assert str(refused.value) == told.reason
+    assert refused.value.refused == explain(asked(), home)
     assert len(jobs.trained) == 1
     assert sorted(found.status for found in rows(home, RunRow)) == ["failed", "ok"]
     # Both remedies that it names.
@@ -246,6 +253,32 @@ def test_another_codec_is_refused_before_anything_runs(home: Home) -> None:
         assert done.verdict and done.verdict.promote
     starts = [request.config.network.init.kind for request in jobs.trained]
     assert starts == ["random", "random", "checkpoint"]
+
+
+def test_what_serves_can_be_judged_before_anything_is_trained(home: Home) -> None:
+    publish(home, "p1", 2.0)
+    jobs = Jobs(home, 2.0)
+    jobs.level |= {"base-films-1": 50.0, "base-films-2": 51.0}
+    retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
+    publish(home, "p2", 4.0)
+    serving = home.checkpoints / "base-films-1" / "step-00000006"
+    weights = serving / GENERATOR / "weights"
+    weights.write_bytes(b"cut sh")
+    origin = Provenance("base-films-1", "stage_1", "r", {}, "films@1", None, None, 0, "code")
+    written = {f"{GENERATOR}/weights": hashlib.sha256(b"cut short").hexdigest()}
+    record = Record(origin, 6, 6, 1, None, {}, generator=written)
+    (serving / "record.json").write_text(json.dumps(record.document()))
+    with pytest.raises(DamagedCheckpointError, match=f"`tempo export {serving} --to DIR` makes"):
+        retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
+    shutil.rmtree(serving / GENERATOR)
+    remedy = f"`tempo export {serving} --to {serving / GENERATOR}`"
+    with pytest.raises(RetrainError, match=remedy):
+        retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
+    assert len(jobs.trained) == 1
+    (serving / GENERATOR).mkdir()
+    weights.write_bytes(b"cut short")
+    done = retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
+    assert done.serving == checkpoint_id("base-films-2", 6)
 
 
 def test_explaining_writes_nothing(home: Home) -> None:

@@ -33,7 +33,7 @@ from pipelines.train_ranks import Failure, Machine, first_of, read_hostfile
 from tests.conftest import REPOSITORY
 from tests.pipelines.test_cli import tempo
 from tests.training.tiny_dataset import TinyDataset
-from training.checkpoint import read_record
+from training.checkpoint import check_generator, read_record
 from training.errors import (
     CheckpointError,
     DamagedCheckpointError,
@@ -149,6 +149,10 @@ def test_a_damaged_generator_is_refused_and_made_anew(
     export(Home(tmp_path / "home"), "small", tmp_path / "mended", "float32")
     ours = {path.relative_to(copy / "generator") for path in files}
     assert all((tmp_path / "mended" / name).is_file() for name in ours)
+    # As the refusal has it: another may stand in its place.
+    shutil.rmtree(copy / "generator")
+    (tmp_path / "mended").rename(copy / "generator")
+    check_generator(copy / "generator")
 
 
 def test_checkpoints_are_found_by_name(home: Home, trained: tuple[Trained, Listener]) -> None:

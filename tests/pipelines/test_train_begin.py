@@ -1,6 +1,7 @@
 """What a run goes on from: a sound checkpoint, of a config that is the same in today's words."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import shutil
@@ -122,8 +123,9 @@ def test_a_run_goes_on_beside_a_damaged_generator_and_says_so(home: Home) -> Non
     flip_a_bit(weights)
     assert job_of(begin(), home, said.append).resume == 4
     (warning,) = said
-    assert "at step 4 generator/transformer/weights.safetensors are not what was written" in warning
-    assert "`tempo export` makes another" in warning
+    assert warning.startswith("warning: going on from step 4")
+    assert "generator/transformer/weights.safetensors are not what was written" in warning
+    assert f"`tempo export {folder} --to DIR` makes another" in warning
     weights.unlink()
     with pytest.raises(DamagedCheckpointError, match=r"it lacks generator/transformer/weights"):
         check_generator(folder / "generator")
@@ -131,6 +133,64 @@ def test_a_run_goes_on_beside_a_damaged_generator_and_says_so(home: Home) -> Non
     shutil.rmtree(folder / "generator")
     check_generator(folder / "generator")
     assert job_of(begin(), home, said.append).resume == 4 and len(said) == 1
+
+
+@pytest.mark.parametrize("call", ["open", "is_file", "is_dir"])
+def test_a_run_goes_on_beside_a_generator_that_cannot_be_read(
+    home: Home, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    folder = store(home, 4, plain(tiny_config()))
+    (folder / "generator").mkdir()
+    (folder / "generator" / "weights.safetensors").write_bytes(b"averaged" * 999)
+    record_generator(folder)
+    answered = getattr(Path, call)
+
+    def unanswered(path: Path, *args: Any, **options: Any) -> Any:
+        if "generator" in path.parts:
+            raise OSError(errno.EIO, "Input/output error")
+        return answered(path, *args, **options)
+
+    monkeypatch.setattr(Path, call, unanswered)
+    said: list[str] = []
+    assert job_of(begin(), home, said.append).resume == 4
+    (warning,) = said
+    assert warning.startswith("warning: going on from step 4")
+    assert "cannot be read ([Errno 5] Input/output error): see to the disk" in warning
+    with pytest.raises(CheckpointError, match="cannot be read") as refused:
+        check_generator(folder / "generator")
+    assert not isinstance(refused.value, DamagedCheckpointError)
+
+
+def test_a_damaged_generator_is_refused_however_it_is_named(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store(home, 4, plain(tiny_config()))
+    generator = folder / "generator"
+    (generator / "transformer").mkdir(parents=True)
+    weights = generator / "transformer" / "weights.safetensors"
+    weights.write_bytes(b"averaged" * 999)
+    record_generator(folder)
+    flip_a_bit(weights)
+
+    def refused(named: Path) -> bool:
+        remedy = r"weights\.safetensors are not .*; `tempo export .*step-00000004 --to DIR` makes"
+        with pytest.raises(DamagedCheckpointError, match=remedy) as damaged:
+            check_generator(named)
+        return damaged.value.folder.samefile(folder) and "name another" not in str(damaged.value)
+
+    link = tmp_path / "link"
+    link.symlink_to(generator)
+    assert refused(generator) and refused(link)
+    monkeypatch.chdir(generator)
+    assert refused(Path())
+    monkeypatch.chdir(generator / "transformer")
+    assert refused(Path(".."))
+    # It was moved where there is room, and left a link.
+    generator.rename(tmp_path / "roomy")
+    generator.symlink_to(tmp_path / "roomy")
+    assert refused(generator)
+    # Elsewhere nothing is known of it.
+    check_generator(tmp_path / "roomy")
 
 
 def test_where_nothing_sound_is_left_nothing_is_begun_anew(home: Home) -> None:
