@@ -295,6 +295,9 @@ def test_material_of_evaluations(tmp_path: Path) -> None:
         material_of(home, ["eeee"])
 
 
+FINISHED = "2026-11-29T12:00:00+00:00"
+
+
 def evaluation(home: Home, name: str, missing: tuple[str, int, int] | None) -> Evaluation:
     """An evaluation as `tempo evaluate` leaves it, as far as a study looks."""
     cost = Cost(1.0, None, None, None)
@@ -312,7 +315,7 @@ def evaluation(home: Home, name: str, missing: tuple[str, int, int] | None) -> E
     made = Evaluation(
         schema_version=SCHEMA_VERSION,
         id=name,
-        origin=Origin("c", None, "f", "s", "h", "r", "proxy", {}, {}, (), "0", "run", "now"),
+        origin=Origin("c", None, "f", "s", "h", "r", "proxy", {}, {}, (), "0", "run", FINISHED),
         level=0.95,
         prompts=tuple(PromptShown(p, f"Words of {p}.", "CC0", "", ()) for p in ("p1", "p2")),
         variants=tuple(
