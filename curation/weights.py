@@ -22,7 +22,7 @@ class ModelFile:
     """Where it is; None where it is absent."""
     bytes: int | None
     remedy: str | None
-    """What to fetch and where to put it, where it is absent."""
+    """What to fetch and where to put it, where it is absent; or what is wrong with it."""
 
 
 def found(used_by: str, what: str, path: Path) -> ModelFile:

@@ -114,6 +114,8 @@ def print_funnel(out: Console, summary: "Summary") -> None:
     for rule, loss in summary.dropped.items():
         table.add_row(f"  dropped: {rule}", *_cells(loss), style="yellow")
     refined = summary.refined
+    if len(summary.dropped) > 1:
+        table.add_row("  (a clip counts under each rule that drops it)", "", "", style="yellow")
     if refined.kept == summary.kept:
         table.add_row("kept", *_cells(summary.kept), style="green")
     else:

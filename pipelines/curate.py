@@ -69,7 +69,12 @@ class CurateConfig:
 
         Raises:
             CurationError: a file is absent, or is not what it should be.
+            ValueError: thresholds of a network are moved, and there is none.
         """
+        if self.derive.shots.transnet != TransNetRule() and not self.scan.transnet.wanted:
+            raise ValueError(
+                "derive.shots.transnet counts only with a network: give scan.transnet.weights too"
+            )
         return dataclasses.replace(self, scan=self.scan.settled(home.weights))
 
     def check_scorers(self) -> None:
@@ -213,9 +218,9 @@ def _origin(
     del recorded["ingest"]
     # Weights by their hash: where they lie is this machine's affair. What nobody uses is left out,
     # so that a version from before there were such settings is still the same one.
-    recorded["scan"]["transnet"]["weights"] = ""
-    if not config.scan.transnet.wanted:
-        del recorded["scan"]["transnet"]
+    del recorded["scan"]["transnet"]
+    if config.scan.transnet.wanted:
+        recorded["scan"]["transnet"] = config.scan.transnet.identity()
     if config.derive.shots.transnet == TransNetRule():
         del recorded["derive"]["shots"]["transnet"]
     recorded["caption"] = {captioner.name: captioner.words for captioner in captioners}

@@ -107,7 +107,7 @@ def _network(scan: ScanConfig, home: Home) -> tuple[list[ModelFile], str | None]
     try:
         return [file], scan.settled(home.weights).fingerprint
     except CurationError as error:
-        return [absent(file.used_by, file.what, str(error))], None
+        return [dataclasses.replace(file, remedy=str(error))], None
 
 
 def _counts(films: list[FilmInput], scan: str | None, home: Home) -> dict[str, int]:

@@ -29,6 +29,8 @@ class DryRun:
 
     Attributes:
         dataset: ``NAME@3``.
+        machine: which it is planned for; this one may be another.
+        steps: of the whole run.
         budget: what it would need.
         remedy: changes by which it would fit, where it does not; None: none does, or none is due.
         shown: what it would be shown; None where nothing in the dataset can be.
@@ -38,6 +40,8 @@ class DryRun:
     """
 
     dataset: str
+    machine: Machine
+    steps: int
     budget: Budget
     remedy: tuple[str, ...] | None
     shown: "Shown | None"
@@ -46,7 +50,14 @@ class DryRun:
 
     def lines(self) -> list[str]:
         """In words, one fact a line."""
-        facts = {"dataset": self.dataset}
+        machine = self.machine
+        each = f"{machine.peak_flops / 1e12:,.4g} TFLOPs at {machine.mfu:.0%}"
+        memory = f"{machine.gpu_bytes / 2**30:,.4g} GiB"
+        facts = {
+            "dataset": self.dataset,
+            "planned for": f"{machine.ranks} x GPU of {each}, {memory}",
+            "steps": f"{self.steps:,}",
+        }
         if self.shown is not None:
             facts |= self.shown.facts()
         facts["text embeddings"] = self.text
@@ -80,6 +91,7 @@ class Shown:
             "samples": f"{self.samples:,}",
             **{f"  {why}": f"{count:,}" for why, count in self.left_out.items() if count},
             "steps an epoch": f"{self.epoch_steps:,.4g}",
+            "  (at every frame rate)": "",
             "epochs": f"{self.epochs:,.4g}",
         }
 
@@ -105,7 +117,7 @@ def dry_run(config: TrainConfig, dataset: str, home: Home, machine: Machine) -> 
     except TrainingDataError as error:
         warnings.append(f"{version.reference} cannot be trained from as it is: {error}")
     changes = None if needed.fits else remedy(config, machine)
-    return DryRun(version.reference, needed, changes, shown, warnings, text)
+    return DryRun(version.reference, machine, config.steps, needed, changes, shown, warnings, text)
 
 
 def _text(config: TrainConfig, catalog: Catalog, version: PublishedVersion) -> str:

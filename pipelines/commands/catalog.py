@@ -69,8 +69,9 @@ def sql_command(
     [bold]--format json[/bold] prints the rows as an array, [bold]--json[/bold] as the field rows of
     one object, as all commands have it.
 
-    Tables: sources, videos, shots, clips, captions, samples, shards, datasets, runs,
-    checkpoints, evaluations, promotions, takedowns.
+    Tables: sources, videos, shots, clips, scores, refinements, captions, samples, shards,
+    datasets, runs, side_shards, checkpoints, evaluations, promotions, takedowns. Of some a row
+    stands for each scan or derivation: group by video_id, or select one derive_fingerprint.
 
     Example: [bold]tempo sql "select status, count(*) from videos group by 1"[/bold]
     """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.summary import Yield
 
 _SHOWN_FILES = 10
+_NAMED_IF_ANY = ("no_films", "unhashed_files")
 
 
 def demo_command(
@@ -92,10 +93,14 @@ def curate_command(
 
 def _print_plan(plan: "Plan", progress: ConsoleProgress, as_json: bool) -> None:
     for what, count in plan.counts.items():
+        if not count and what in _NAMED_IF_ANY:
+            continue
         progress.out.print(f"{count:>8}  {what.replace('_', ' ')}")
     for file in plan.models:
-        size = f"{(file.bytes or 0) / 1000:,.0f} kB" if file.path else "absent"
-        progress.out.print(f"{size:>14}  {file.what}: {file.path or file.remedy}", markup=False)
+        size = f"{file.bytes / 1000:,.0f} kB" if file.bytes is not None else "absent"
+        if file.remedy and file.path:
+            size = "no use"
+        progress.out.print(f"{size:>14}  {file.what}: {file.remedy or file.path}", markup=False)
     if not plan.models:
         progress.out.print("no model is loaded")
     for refused in plan.no_films[:_SHOWN_FILES]:

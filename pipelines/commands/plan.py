@@ -126,12 +126,13 @@ def _levels(cost: PlanCost) -> Table:
 def _summary(plan: Plan, cost: PlanCost, network: Network, size: str) -> list[str]:
     total, longest, single = map(_peta, (cost.operations, cost.critical, cost.monolithic))
     saved, hastened = (cost.monolithic / part for part in (cost.operations, cost.critical))
+    times = f"{saved:.2f} times all, {hastened:.2f} times the latter"
     length = plan.end + 1
     lines = [
         "",
         f"{total} PFLOPs for {network.value} at {size}, one forward a step (guidance: twice that)",
         f"{longest} PFLOPs of them one after the other when the windows of a level run in parallel",
-        f"{single} PFLOPs as one window of {length} frames: {saved:.2f} x ({hastened:.2f} x)",
+        f"{single} PFLOPs as one window of {length} frames: {times}",
         f"pairs of frames: {cost.pairs:,} in all, {cost.parallel_pairs:,} in parallel; "
         + _equations(cost),
     ]

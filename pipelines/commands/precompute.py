@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from pipelines.commands.options import HomeOption, JsonOption, SetOption, WorkersOption
+from pipelines.commands.options import HomeOption, JsonOption, TrainSetOption, WorkersOption
 from pipelines.console import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def precompute_command(
         bool,
         typer.Option("--dry-run", help="Say how large whole sets are; load and write nothing."),
     ] = False,
-    overrides: SetOption = None,
+    overrides: TrainSetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Encode a version's captions, or its windows, once: training then reads what was computed.
@@ -89,9 +89,9 @@ def _size(size: int) -> str:
 def _show_planned(plans: "list[PlannedSet]", progress: ConsoleProgress) -> None:
     for plan in plans:
         progress.out.print(
-            f"[bold]{plan.kind}[/bold]  {plan.members:,} in {plan.shards:,} shards of at most "
-            f"{_size(plan.shard_bytes)} if none of it is there, at most {_size(plan.bytes)} in "
-            f"all; {_size(plan.free_bytes)} are free",
+            f"[bold]{plan.kind}[/bold]  {plan.members:,} tensors in {plan.shards:,} shards of at "
+            f"most {_size(plan.shard_bytes)} if none of it is there, at most {_size(plan.bytes)} "
+            f"in all; {_size(plan.free_bytes)} are free",
             soft_wrap=True,
         )
         if plan.bytes > plan.free_bytes:

@@ -196,7 +196,7 @@ def test_the_command_says_where_things_are(home: Home, text: MadeSet) -> None:
     larger = tempo("precompute", "train_debug_cpu", *options[:-1], SHARDS_OF_20_KB, "--dry-run")
     told, there = larger.stdout.splitlines()
     assert plan["shards"] == text.shards > 1
-    assert f"{text.members} in 1 shards of at most 0.02 MB if none of it is there" in told
+    assert f"{text.members} tensors in 1 shards of at most 0.02 MB if none of it is there" in told
     assert f"there is text-{text.side_id}" in there
     assert "it stays cut as it is, and only what is missing or damaged of it is written" in there
     done = tempo("precompute", "train_debug_cpu", *options)

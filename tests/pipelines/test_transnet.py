@@ -86,7 +86,7 @@ def test_a_version_is_read_without_the_network_s_file(films: Path, home: Home) -
     folder = home.datasets / "tiny" / "1"
     recorded = json.loads((folder / "manifest.json").read_text())["config"]["scan"]["transnet"]
     table = home.root / "edits.csv"
-    assert recorded["weights"] == ""
+    assert recorded.keys() == {"channels", "sha256"}
     assert len(recorded["sha256"]) == 64
     assert preview(home, "tiny", ["select.seconds.min=1"]).kept.clips == 2
     config, _ = recorded_config(home, "tiny")
@@ -153,6 +153,11 @@ def test_a_file_that_is_changed_while_the_run_goes_on_ends_it(
         assert catalog.table("videos").scan().to_arrow().num_rows == 0
 
 
+def test_thresholds_of_a_network_that_is_not_there_are_refused(films: Path, home: Home) -> None:
+    with pytest.raises(ValueError, match=r"counts only with a network"):
+        run(films, home, "derive.shots.transnet.min_probability=0.2")
+
+
 def test_an_absent_file_ends_the_run_before_a_film_is_opened(films: Path, home: Home) -> None:
     (home.weights / "steps.onnx").unlink()
     asked = request(films, NETWORK)
@@ -178,3 +183,4 @@ def test_a_dry_run_names_the_file_and_what_it_scanned(films: Path, home: Home) -
     spoilt = planned(request(films, NETWORK), home)
     assert spoilt.counts["films_scanned_before"] == 0
     assert "no network" in (spoilt.models[0].remedy or "")
+    assert spoilt.models[0].path is not None

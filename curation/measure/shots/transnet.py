@@ -120,10 +120,11 @@ class TransNetConfig:
             content = Path(self.weights).read_bytes()
         except OSError as error:
             raise NetworkError(f"{SETTING} = {self.weights!r} cannot be read: {error}") from error
-        if hashlib.sha256(content).hexdigest() != self.sha256:
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != self.sha256:
             raise NetworkError(
-                f"{SETTING} = {self.weights}: its sha256 is not {self.sha256}: it was changed "
-                "during the run, or is not the file that scan.transnet.sha256 asks for"
+                f"{SETTING} = {self.weights}: its sha256 is {sha256} and not {self.sha256}: it was "
+                "changed during the run, or is not the file that scan.transnet.sha256 asks for"
             )
         return Network.of(content, self.weights)
 
@@ -172,8 +173,8 @@ class Network:
         except Exception as error:  # onnxruntime's own errors share no base class
             raise NetworkError(
                 f"{SETTING} = {file}: no network, whole in one file, that takes "
-                f"[1, {WINDOW}, {HEIGHT}, {WIDTH}, 3] frames "
-                f"({str(error).strip() or type(error).__name__})"
+                f"[1, {WINDOW}, {HEIGHT}, {WIDTH}, 3] frames of uint8 or float32 "
+                f"({' '.join(str(error).split()) or type(error).__name__})"
             ) from error
         return network
 
