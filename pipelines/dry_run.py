@@ -12,6 +12,7 @@ from typing import Any
 
 from curation.captioning.local import LocalConfig, Weights
 from curation.catalog.store import Catalog
+from curation.derive import DeriveConfig
 from curation.errors import CurationError
 from curation.records import SourceRow
 from curation.scan import ScanConfig
@@ -61,7 +62,7 @@ def planned(request: CurateRequest, home: Home) -> Plan:
     films = [film for film in request.films if film.uri not in refused]
     counts = {"files": len(request.films), "no_films": len(no_films)}
     network, scan = _network(request.config.scan, home)
-    counts |= _counts(films, scan, home)
+    counts |= _counts(films, scan, request.config.derive, home)
     return Plan(counts, [*_models(request.config, home), *network], no_films)
 
 
@@ -110,19 +111,26 @@ def _network(scan: ScanConfig, home: Home) -> tuple[list[ModelFile], str | None]
         return [dataclasses.replace(file, remedy=str(error))], None
 
 
-def _counts(films: list[FilmInput], scan: str | None, home: Home) -> dict[str, int]:
+def _counts(
+    films: list[FilmInput], scan: str | None, derive: DeriveConfig, home: Home
+) -> dict[str, int]:
     if not home.root.is_dir():
         return {"unhashed_files": len(films), "films_to_scan": len(films)}
     with Catalog.open(home.catalog()) as catalog:
         known = {row.uri: row.video_id for row in catalog.rows(SourceRow) if unchanged(row)}
-        done = catalog.read("videos", {"scan_fingerprint": scan or ""}, ["video_id"])
-    scanned = set(done["video_id"].to_pylist())
-    hashed = [film for film in films if film.uri in known]
-    seen = sum(known[film.uri] in scanned for film in hashed)
+        made_by = {"derive_fingerprint": derive.fingerprint(scan or "")}
+        shots = catalog.read("shots", made_by, ["video_id"])["video_id"]
+        done = catalog.read("videos", {"scan_fingerprint": scan or ""}, ["video_id", "status"])
+    status = dict(zip(*(done[name].to_pylist() for name in done.column_names), strict=True))
+    derived = set(shots.unique().to_pylist())
+    hashed = [known[film.uri] for film in films if film.uri in known]
+    seen = [video for video in hashed if video in status]
+    again = [video for video in seen if status[video] != "quarantined" and video not in derived]
     return {
         "unhashed_files": len(films) - len(hashed),
-        "films_scanned_before": seen,
-        "films_to_scan": len(films) - seen,
+        "films_scanned_before": len(seen),
+        "films_to_scan": len(films) - len(seen),
+        "films_to_derive_again": len(again),
     }
 
 

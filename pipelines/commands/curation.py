@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.summary import Yield
 
 _SHOWN_FILES = 10
-_NAMED_IF_ANY = ("no_films", "unhashed_files")
+_NAMED_IF_ANY = ("no_films", "unhashed_files", "films_to_derive_again")
 
 
 def demo_command(

@@ -177,6 +177,9 @@ def test_a_dry_run_names_the_file_and_what_it_scanned(films: Path, home: Home) -
     run(films, home, NETWORK)
     plan = planned(request(films, NETWORK), home)
     assert plan.counts["films_scanned_before"] == 1
+    assert plan.counts["films_to_derive_again"] == 0
+    moved = planned(request(films, NETWORK, "derive.shots.transnet.near_frames=3"), home)
+    assert (moved.counts["films_to_scan"], moved.counts["films_to_derive_again"]) == (0, 1)
     assert [file.path for file in plan.models] == [home.weights / "steps.onnx"]
     assert planned(request(films), home).counts["films_scanned_before"] == 0
     (home.weights / "steps.onnx").write_text("weights, believe me")
