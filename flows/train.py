@@ -23,7 +23,7 @@ from pipelines.commands.options import HomeOption, TrainSetOption
 from pipelines.recipes.training import training_recipe
 from pipelines.settings import Home, standing_home, with_overrides
 from pipelines.train import Trained, TrainRequest, default_name, train
-from training.checkpoint import complete_steps
+from training.checkpoint_record import complete_steps
 from training.versions import published_version
 
 Recipe = Literal[

@@ -28,7 +28,7 @@ from pipelines.evaluate_config import EvaluateConfig, EvaluateRequest
 from pipelines.generate import network_of
 from pipelines.settings import Home
 from pipelines.suites import named_suite
-from training.checkpoint import GENERATOR, check_generator
+from training.checkpoint_record import GENERATOR, check_generator
 
 
 @dataclasses.dataclass(frozen=True)

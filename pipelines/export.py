@@ -9,13 +9,8 @@ import torch
 from curation.catalog.store import Catalog
 from pipelines.settings import Home
 from pipelines.train_begin import checkpoint_at, config_of
-from training.checkpoint import (
-    StoredState,
-    complete_steps,
-    read_record,
-    step_folder,
-    verify,
-)
+from training.checkpoint import StoredState
+from training.checkpoint_record import complete_steps, read_record, step_folder, verify
 from training.errors import CheckpointError
 from training.export import export_generator
 from training.versions import published_version

@@ -40,7 +40,7 @@ from pipelines.retrain_decision import (
 from pipelines.run_record import RunRecord, failure_recorded
 from pipelines.settings import Home
 from pipelines.train import Trained, TrainRequest
-from training.checkpoint import GENERATOR, check_generator
+from training.checkpoint_record import GENERATOR, check_generator
 from training.config import TrainConfig
 from training.errors import TrainingError
 

@@ -30,7 +30,7 @@ from pipelines.train_begin import Beginning, job_of
 from pipelines.train_ranks import Machine, read_hostfile, run_ranks
 from pipelines.train_rows import CheckpointRows
 from pipelines.train_samples import sheet_of
-from training.checkpoint import GENERATOR, read_record, step_folder
+from training.checkpoint_record import GENERATOR, read_record, step_folder
 from training.config import TrainConfig
 from training.errors import TrainingError
 from training.trainer import RunJob, latest

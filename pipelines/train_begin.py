@@ -17,7 +17,7 @@ from curation.identities import canonical_json
 from model.generator_folder import CodecSpec
 from pipelines.settings import Home, typed_config
 from pipelines.version import code_version
-from training.checkpoint import (
+from training.checkpoint_record import (
     GENERATOR,
     Provenance,
     Record,

@@ -10,7 +10,7 @@ from curation.records import CheckpointRow, now
 from model.schedule import TOP_RATE
 from pipelines.settings import Home
 from pipelines.train_begin import Say, checkpoint_id
-from training.checkpoint import GENERATOR, Record, complete_steps, read_record, step_folder
+from training.checkpoint_record import GENERATOR, Record, complete_steps, read_record, step_folder
 from training.errors import CheckpointError
 from training.samples import Samples
 from training.trainer import RunJob

@@ -15,18 +15,13 @@ from typing import Any
 import torch
 
 from model.text import TextEncoder
-from training.checkpoint import (
+from training.checkpoint import Standing, StoredState, prune, publish, restore, write
+from training.checkpoint_record import (
     GENERATOR,
     Provenance,
-    Standing,
-    StoredState,
     complete_steps,
-    prune,
-    publish,
     record_generator,
-    restore,
     step_folder,
-    write,
 )
 from training.config import TrainConfig
 from training.data import TrainingData

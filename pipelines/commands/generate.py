@@ -134,7 +134,7 @@ def generate_command(
         _show_plan(job, progress, as_json=as_json)
         return
     from pipelines.generate_ranks import generate
-    from training.checkpoint import check_generator
+    from training.checkpoint_record import check_generator
 
     with progress:
         check_generator(job.checkpoint)

@@ -16,6 +16,7 @@ from pipelines.job import Silence
 from pipelines.locks import held
 from pipelines.settings import Home
 from tests.curation.rows_for_catalog import later, plain, publication, source
+from tests.pipelines.listening import Listener
 
 OLD, NEW = "0" * 32, "1" * 32
 WORDS = "what a manifest said of the film"
@@ -96,18 +97,6 @@ def test_what_killed_runs_had_built_goes_and_versions_stay(home: Home) -> None:
     building = version_folder(home, ".building-p3", "p3")
     assert forget(home, "film", "rights", Silence()).versions == ["films@1"]
     assert (published.exists(), placed.exists(), building.exists()) == (True, False, False)
-
-
-class Listener(Silence):
-    """Hears that it is waited for somebody."""
-
-    def __init__(self) -> None:
-        self.heard = ""
-        self.waits = threading.Event()
-
-    def say(self, message: str) -> None:
-        self.heard = message
-        self.waits.set()
 
 
 def test_a_version_in_the_making_is_waited_for_and_listed(home: Home) -> None:

@@ -28,7 +28,8 @@ from pipelines.train import TrainRequest
 from pipelines.train_begin import checkpoint_id
 from tests.curation.rows_for_catalog import plain, publication
 from tests.pipelines.clocks import set_clock
-from training.checkpoint import GENERATOR, Provenance, Record
+from tests.pipelines.listening import Listener
+from training.checkpoint_record import GENERATOR, Provenance, Record
 from training.errors import DamagedCheckpointError
 
 MEASURE = "proxy_imaging_quality"
@@ -170,18 +171,6 @@ def test_an_incomplete_evaluation_decides_nothing(home: Home) -> None:
     assert [found.status for found in rows(home, RunRow)] == ["failed"]
     jobs.complete = True
     assert retrain(asked(), home, jobs.train, jobs.evaluate, Silence()).serving
-
-
-class Listener(Silence):
-    """Hears that it is waited for somebody."""
-
-    def __init__(self) -> None:
-        self.heard = ""
-        self.waits = threading.Event()
-
-    def say(self, message: str) -> None:
-        self.heard = message
-        self.waits.set()
 
 
 def test_who_comes_second_waits_and_finds_all_done(home: Home) -> None:

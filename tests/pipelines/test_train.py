@@ -33,7 +33,7 @@ from pipelines.train_ranks import Failure, Machine, first_of, read_hostfile
 from tests.conftest import REPOSITORY
 from tests.pipelines.test_cli import tempo
 from tests.training.tiny_dataset import TinyDataset
-from training.checkpoint import check_generator, read_record
+from training.checkpoint_record import check_generator, read_record
 from training.errors import (
     CheckpointError,
     DamagedCheckpointError,

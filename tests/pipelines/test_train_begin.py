@@ -15,7 +15,7 @@ from model.generator_folder import CodecSpec
 from pipelines.settings import Home
 from pipelines.train_begin import Beginning, config_of, init_in, job_of
 from tests.training.tiny_run import tiny_config
-from training.checkpoint import (
+from training.checkpoint_record import (
     Provenance,
     Record,
     check_generator,

@@ -23,7 +23,7 @@ from tests.pipelines.test_train import SMALL
 from tests.ssh import ssh_server
 from tests.training.tiny_dataset import TinyDataset
 from tests.training.tiny_run import lines
-from training.checkpoint import read_record
+from training.checkpoint_record import read_record
 from training.errors import RankError
 
 

@@ -17,7 +17,7 @@ import torch
 from model.lora import LoraSettings
 from pipelines.train_samples import HeldOutVideo
 from tests.training.tiny_run import job_of, tiny_config
-from training.checkpoint import step_folder
+from training.checkpoint_record import step_folder
 from training.config import TrainConfig
 from training.engine import EngineConfig
 from training.network import InitConfig

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from tests.training.tiny_run import job_of, run_alone, tiny_config
-from training.checkpoint import CheckpointConfig, complete_steps
+from training.checkpoint import CheckpointConfig
+from training.checkpoint_record import complete_steps
 from training.journal import METRICS
 
 STEPS, EVERY = 14, 4

@@ -9,7 +9,8 @@ from tests.ranks import run_ranks
 from tests.training.process_for_ranks import ALONE, ENGINES, HALF, SAID, STEPS
 from tests.training.tiny_dataset import TinyDataset
 from tests.training.tiny_run import lines
-from training.checkpoint import StoredState, read_record, step_folder
+from training.checkpoint import StoredState
+from training.checkpoint_record import read_record, step_folder
 
 EXACT = [name for name in ENGINES if ENGINES[name].precision == "float32"]
 

@@ -13,15 +13,8 @@ from tests.conftest import REPOSITORY
 from tests.training.process_to_kill import EVERY, STEPS
 from tests.training.tiny_dataset import TinyDataset
 from tests.training.tiny_run import lines, tiny_config
-from training.checkpoint import (
-    GENERATOR,
-    CheckpointConfig,
-    StoredState,
-    complete_steps,
-    prune,
-    read_record,
-    step_folder,
-)
+from training.checkpoint import CheckpointConfig, StoredState, prune
+from training.checkpoint_record import GENERATOR, complete_steps, read_record, step_folder
 from training.data import TrainingData
 from training.errors import CheckpointError
 from training.journal import VALIDATION

@@ -7,7 +7,8 @@ from typing import Any
 
 from model import presets
 from model.generator_folder import CodecSpec, TextSpec
-from training.checkpoint import CheckpointConfig, Provenance
+from training.checkpoint import CheckpointConfig
+from training.checkpoint_record import Provenance
 from training.config import TrainConfig
 from training.data import DataConfig
 from training.engine import EngineConfig
