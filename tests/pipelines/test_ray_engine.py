@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,12 +66,15 @@ def test_each_foreman_sets_up_once_and_items_come_as_outcomes_are_taken(
 
     outcomes = cluster.engine(2).map(stage, endless())
     assert taken == 0
-    states = []
-    for returned in range(1, 40):
+    states: list[tuple[int, int]] = []
+    latest = time.monotonic() + 60
+    # One may have done many items before the other is up, on a busy machine.
+    while len(states) < 39 or len({process for _, process in states}) < 2:
+        assert time.monotonic() < latest, "the second foreman takes no items"
         outcome = next(outcomes)
         assert isinstance(outcome, Done)
         states.append(outcome.value)
-        assert taken - returned < 2 * WINDOW_PER_WORKER
+        assert taken - len(states) < 2 * WINDOW_PER_WORKER
     outcomes.close()  # type: ignore[attr-defined]  # an Iterator here, a generator in fact
     assert all(state == process for state, process in states)
     marks = {file.name: file.read_text() for file in tmp_path.iterdir()}
