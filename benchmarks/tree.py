@@ -38,6 +38,7 @@ from model.tree import Plan, plan_tree
 from model.tree_cost import plan_cost
 from model.work import Execution, Order
 from pipelines.memory import PeakMemory
+from pipelines.worker import leave
 
 SCHEDULES = ("f(6,12,24)m(1,2,4)", "f(6,24)m(1,8)")
 MONOLITHIC = "f(24)m(1)"
@@ -253,7 +254,7 @@ def main() -> None:
     compare(bench, sorted(arguments.frames), arguments.rounds, arguments.longest)
     time_to_first(bench, max(arguments.frames))
     if dist.is_initialized():
-        dist.destroy_process_group()
+        leave()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ All ranks are children, and this process only watches: when one ends badly, the 
 wait for it for ever, are ended too, and its error is raised here.
 """
 
-import contextlib
 import datetime as dt
 import multiprocessing
 import multiprocessing.connection
@@ -18,7 +17,7 @@ from pipelines.devices import threads_each
 from pipelines.generate import Generated, produce
 from pipelines.generate_job import GenerateJob
 from pipelines.job import Progress, Silence
-from pipelines.worker import die_with
+from pipelines.worker import die_with, leave
 
 _LONGEST_WINDOW = dt.timedelta(days=1)
 """How long a rank waits for another; a window of a large network takes an hour on one device."""
@@ -137,8 +136,7 @@ def _rank(
         made = produce(job, _Messages(connection), Ranks.joined())
     except (ModelError, CurationError, ValueError) as error:
         connection.send(("failed", error))
-        raise SystemExit(0) from error
+        leave()
     if made is not None:
         connection.send(("made", made))
-    with contextlib.suppress(RuntimeError):  # others may have left already
-        dist.destroy_process_group()
+    leave()

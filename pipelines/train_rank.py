@@ -15,7 +15,7 @@ import time
 import traceback
 from typing import Any, TextIO
 
-from pipelines.worker import die_with
+from pipelines.worker import die_with, leave
 
 
 def main() -> None:
@@ -31,9 +31,7 @@ def main() -> None:
     threading.Thread(target=_watch_parent, name="parent", daemon=True).start()
     status = _work(order, events)
     events.flush()
-    sys.stderr.flush()
-    # Nothing is left to be written. Taking down libraries can last, or hang, where a rank is gone.
-    os._exit(status)
+    leave(status)
 
 
 def _watch_parent() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NoReturn, TypeVar
 
 import psutil
 
@@ -188,6 +188,19 @@ def die_with(parent: int) -> None:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:
         os._exit(1)
+
+
+def leave(status: int = 0) -> NoReturn:
+    """End this process, a rank that has told and written everything, and end it at once.
+
+    Taking down libraries can last, or hang, where another rank is gone. And a process group that
+    something still holds (a device mesh does) keeps its threads when it is destroyed; one that is
+    letting go of the last message's tensors asks for the interpreter, which by then is being taken
+    down, and the process that had done all its work ends with SIGABRT.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def attempt(function: Callable[[ArgumentT], ValueT], argument: ArgumentT) -> Answer[ValueT]:

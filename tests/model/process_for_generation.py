@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from model.ranks import Ranks
 from model.work import Execution
+from pipelines.worker import leave
 from tests.model.tiny_generator import tiny_generator, tiny_request, video_of
 
 
@@ -40,9 +41,9 @@ def main(rank: int, world: int, store: str, out: Path) -> None:
                 assert not segments
     if rank == 0:
         save_file(videos, out)
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
+    leave()

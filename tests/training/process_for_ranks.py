@@ -16,6 +16,7 @@ import torch
 
 from model.lora import LoraSettings
 from pipelines.train_samples import HeldOutVideo
+from pipelines.worker import leave
 from tests.training.tiny_run import job_of, tiny_config
 from training.checkpoint_record import step_folder
 from training.config import TrainConfig
@@ -90,7 +91,6 @@ def main(rank: int, world: int, folder: Path, manifest: Path) -> None:
         for name in ("zero1", "zero2", "zero3"):
             go_on(f"{name}-from-1-to-2", tiny_config(engine=ENGINES[name]), "zero0-1")
         wait_long(World.join(place, 1))
-    torch.distributed.destroy_process_group()
 
 
 def wait_long(world: World) -> None:
@@ -110,3 +110,4 @@ def wait_long(world: World) -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
+    leave()
