@@ -7,6 +7,7 @@ across films and samples.
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -101,6 +102,7 @@ class FilmWriter:
             raise ValueError(f"size {width}x{height}: 4:2:0 video needs even sides of at least 2")
         settings = settings or EncodeSettings()
         self.frames = 0
+        self._stored = 0
         self.width, self.height = width, height
         matrix = colour.matrix if colour else "bt709"
         self._planar = Planar(width, height, ColourSpace(matrix, full_range=False))
@@ -175,7 +177,7 @@ class FilmWriter:
             return steps
         try:
             for number, stored in enumerate(film.packets()):
-                self._container.mux(self._as_encoded(stored, number, int(steps[number])))
+                self._store([self._as_encoded(stored, number, int(steps[number]))])
         except av.error.FFmpegError as error:
             raise EncodeError(f"{film.path.name} cannot be carried over: {error}") from error
         self.frames = frames
@@ -222,6 +224,11 @@ class FilmWriter:
         packet.stream = self._stream
         return packet
 
+    def _store(self, packets: "Sequence[Packet[Stream]]") -> None:
+        """Hand pictures that are coded to the container."""
+        self._container.mux(packets)
+        self._stored += len(packets)
+
     def write_rgb(self, rgb: npt.NDArray[np.uint8], pts: int | None = None) -> None:
         """Encode one picture [H, W, 3], full-range RGB. Raises as `write` does."""
         if rgb.shape != (self.height, self.width, 3):
@@ -251,7 +258,7 @@ class FilmWriter:
         # Never the source's own choice, which the encoder would repeat.
         frame.pict_type = PictureType.I if key else PictureType.NONE
         try:
-            self._container.mux(self._stream.encode(frame))
+            self._store(self._stream.encode(frame))
         except (av.error.FFmpegError, ValueError) as error:
             raise EncodeError(f"frame {self.frames} cannot be encoded: {error}") from error
         self.frames += 1
@@ -266,7 +273,7 @@ class FilmWriter:
             self.abandon()
             raise EncodeError("a film needs at least one frame")
         try:
-            self._container.mux(self._stream.encode(None))
+            self._store(self._stream.encode(None))
             self._container.close()
         except av.error.FFmpegError as error:
             self.abandon()

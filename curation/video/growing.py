@@ -1,8 +1,8 @@
 """A film that can be watched while it is being written.
 
-Fragmented MP4: each second is complete in itself, so players show what is there, and a writer that
-is killed leaves a film that ends early. It is larger than a finished one by a few bytes a frame,
-and jumping in it is slower, which is why the others are not written so.
+Fragmented MP4: each frame is complete in itself, so players show what is there, and a writer that
+is killed leaves a film that ends early. It is larger than a finished one by about 120 bytes a
+frame, and jumping in it is slower, which is why the others are not written so.
 """
 
 from fractions import Fraction
@@ -13,7 +13,7 @@ from curation.video.encode import EncodeSettings, FilmWriter
 
 
 class GrowingFilmWriter(FilmWriter):
-    """A `FilmWriter` whose file can be read up to the last whole second at any time.
+    """A `FilmWriter` whose file can be read at any time, up to the half second being encoded.
 
     Args:
         target: a path.
@@ -37,5 +37,10 @@ class GrowingFilmWriter(FilmWriter):
         super().__init__(target, width, height, fps=fps, settings=settings, colour=colour)
         # Read when the first frame is written.
         self._container.container_options.update(
-            movflags="frag_keyframe+empty_moov+default_base_moof", flush_packets="1"
+            movflags="frag_every_frame+empty_moov+default_base_moof", flush_packets="1"
         )
+
+    @property
+    def watchable(self) -> int:
+        """Frames that whoever opens the file now can see."""
+        return max(self._stored - 1, 0)  # a fragment is written when the next one begins
