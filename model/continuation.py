@@ -7,15 +7,15 @@ never touched, and what a round is given are the float32 pixels that the one bef
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from model.generation import Segment
-from model.request import Request
+from model.request import Change, Request
 from model.schedule import Schedule
-from model.tree import Plan, plan_tree
+from model.tree import WINDOW_CAP, Plan, plan_tree
 
 OVERLAP, NEW = 121, 480
 """Frames at 24 fps that a round is given, and that it adds."""
@@ -85,9 +85,14 @@ def usable_overlap(available: int, wanted: int, schedule: Schedule) -> int:
 
 
 def first_round(
-    video: Tensor, frames: int, schedule: Schedule, lengths: Lengths | None = None
+    video: Tensor,
+    frames: int,
+    schedule: Schedule,
+    lengths: Lengths | None = None,
+    *,
+    window_cap: int = WINDOW_CAP,
 ) -> tuple[Plan, dict[int, Tensor]]:
-    """Plan and given frames of the first round; arguments as `extend` has them.
+    """Plan and given frames of the first round; arguments as `extend` and `plan_tree` have them.
 
     Raises:
         ValueError: as `extend`.
@@ -100,7 +105,7 @@ def first_round(
             f"schedule={schedule}: a continuation must reach {schedule.top_rate} fps, or its last "
             "frames could not be given to the next round; add that level"
         )
-    return _round(video, min(lengths.new, frames), schedule, lengths)
+    return _round(video, min(lengths.new, frames), schedule, lengths, window_cap)
 
 
 def round_plans(
@@ -127,6 +132,7 @@ def extend(
     first: Request,
     generate: Generate,
     lengths: Lengths | None = None,
+    later: Mapping[int, Mapping[str, Change]] | None = None,
 ) -> Iterator[Segment]:
     """Go on from a video, round after round, until `frames` more are there.
 
@@ -134,9 +140,10 @@ def extend(
         video: float32 `[3,F,H,W]` in [-1,1] at the top rate; its last frames are given.
         frames: how many to add.
         first: the first round, with plan and given frames of `first_round`. Prompt, size, seed and
-            so on are those of all rounds; changes of nodes are the first one's alone.
-        generate: executes a round.
+            so on are those of all rounds; its changes of nodes are its own alone.
+        generate: executes a round; the request's `scope` ends in its number.
         lengths: overlap and new frames of a round.
+        later: changes of nodes in the rounds after it, by number of the round, from 1 on.
 
     Yields:
         New segments; `first` counts from the start of `video`.
@@ -156,7 +163,7 @@ def extend(
             plan=plan,
             given=given,
             scope=f"{first.scope}{number}",
-            changes=first.changes if number == 0 else {},
+            changes=first.changes if number == 0 else (later or {}).get(number, {}),
         )
         for segment in generate(request):
             yield dataclasses.replace(segment, first=length - plan.prefix + segment.first)
@@ -167,11 +174,12 @@ def extend(
 
 
 def _round(
-    tail: Tensor, new: int, schedule: Schedule, lengths: Lengths
+    tail: Tensor, new: int, schedule: Schedule, lengths: Lengths, window_cap: int = WINDOW_CAP
 ) -> tuple[Plan, dict[int, Tensor]]:
     overlap = usable_overlap(tail.shape[1], lengths.overlap, schedule)
     given = dict(enumerate(tail[:, -overlap:].unbind(dim=1)))
-    return plan_tree(schedule, overlap + new, prefix=overlap), given
+    plan = plan_tree(schedule, overlap + new, prefix=overlap, window_cap=window_cap)
+    return plan, given
 
 
 class JointMeter:

@@ -23,6 +23,7 @@ from model.generation import TreeGenerator
 from model.lora import load_lora
 from model.presets import DiTConfig
 from model.text import ByteEncoder, CachedTextEncoder, TextEncoder, Umt5Encoder
+from model.tree import WINDOW_CAP
 
 if TYPE_CHECKING:
     from model.dit import MultiMaskDiT
@@ -85,14 +86,27 @@ class TextSpec:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GeneratorSpec:
-    """What stands beside the network."""
+    """What stands beside the network.
+
+    Attributes:
+        codec: its latents.
+        text: its prompts.
+        window_cap: longest window in frames that it was trained on; None: not known, and taken for
+            the paper's.
+    """
 
     codec: CodecSpec
     text: TextSpec
+    window_cap: int | None = None
+
+    @property
+    def longest_window(self) -> int:
+        """The longest that is known or taken to be good, in frames."""
+        return self.window_cap or WINDOW_CAP
 
 
-WAN = GeneratorSpec(CodecSpec("wan"), TextSpec("umt5"))
-"""What a released Wan folder holds."""
+WAN = GeneratorSpec(CodecSpec("wan"), TextSpec("umt5"), window_cap=81)
+"""What a released Wan folder holds: networks for 81 frames."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

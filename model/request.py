@@ -9,13 +9,14 @@ results within rounding, and a run may be continued on another machine.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from model.sampling import LevelSampling, Sampling, derived_seed
 from model.tree import Node, Plan
+from model.work import useful
 
 KEY_VERSION = "1"
 """Bumped when the same request makes other frames than before."""
@@ -70,8 +71,7 @@ class Request:
             if pixels < 16 or pixels % 16:
                 near = max(round(pixels / 16), 1) * 16
                 raise ValueError(f"{side}={pixels}: must be a multiple of 16, e.g. {near}")
-        for name in self.changes:
-            self.plan.node(name)
+        check_changes(self.plan, self.changes)
         self.level(self.plan.nodes[0])
         self._check_given()
 
@@ -135,6 +135,22 @@ class Request:
             text = json.dumps(decisive, sort_keys=True)
             keys[node.id] = hashlib.sha256(text.encode()).hexdigest()[:32]
         return keys
+
+
+def check_changes(plan: Plan, changes: Collection[str]) -> None:
+    """See that all nodes which are to be changed are run.
+
+    Raises:
+        ValueError: the plan has no such node, or none of its frames reach the output.
+    """
+    run = useful(plan)
+    for name in changes:
+        plan.node(name)
+        if name not in run:
+            raise ValueError(
+                f"node={name!r}: its frames lie beyond the last one asked for, so it is never "
+                "run; ask for more frames, or leave it as it is"
+            )
 
 
 def _digest(picture: Tensor) -> str:

@@ -7,6 +7,7 @@ the text encoder are left out of both; they grow linearly and are small beside t
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 from model import flops
 from model.presets import DiTConfig
@@ -42,7 +43,7 @@ class LevelCost:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PlanCost:
-    """A plan's cost; operations double under guidance, which runs two forwards a step.
+    """A plan's cost; `guided` has them with guidance, which runs two forwards a step.
 
     Attributes:
         levels: coarse to fine.
@@ -63,6 +64,15 @@ class PlanCost:
     parallel_pairs: int
     equation_5: float | None
     equation_6: float | None
+
+    def guided(self, scales: Sequence[float]) -> int:
+        """Operations of the whole plan with the forwards that guidance adds.
+
+        Args:
+            scales: of guidance, of each level; where it is 1 there is no second forward.
+        """
+        pairs = zip(self.levels, scales, strict=True)
+        return sum(level.operations * (1 + (scale != 1.0)) for level, scale in pairs)
 
 
 def plan_cost(

@@ -176,10 +176,7 @@ def petaflops(variant: Variant, sampler: Sampler, network: DiTConfig, text: int)
     guidance = sampler.guidance * (count if len(sampler.guidance) == 1 else 1)
 
     def operations(plan: Plan) -> int:
-        cost = plan_cost(plan, network, sampler.height, sampler.width, text)
-        # Guidance runs a second forward at each step, without the prompt.
-        pairs = zip(cost.levels, guidance, strict=True)
-        return sum(level.operations * (1 + (scale != 1.0)) for level, scale in pairs)
+        return plan_cost(plan, network, sampler.height, sampler.width, text).guided(guidance)
 
     plans = [plan_tree(variant.tree, variant.frames)]
     if variant.continued:

@@ -21,7 +21,7 @@ from evaluation.suites import Suite
 from evaluation.variants import labels
 from model.errors import CheckpointError
 from model.flops import PETA
-from model.generator_folder import warnings_of
+from model.generator_folder import read_spec, warnings_of
 from model.tree import plan_tree
 from pipelines.evaluate_cells import Cell, cells_of, checkpoint_fingerprint, is_made, petaflops
 from pipelines.evaluate_config import EvaluateConfig, EvaluateRequest
@@ -114,7 +114,8 @@ def prepare(request: EvaluateRequest, home: Home, *, tolerant: bool = False) -> 
     suite = named_suite(request.suite or _trained_on(row, checkpoint), home)
     metrics, lacking = _metrics(config, home, tolerant=tolerant)
     fingerprint = checkpoint_fingerprint(checkpoint)
-    plans = [plan_tree(variant.tree, variant.frames) for variant in config.variants]
+    cap = read_spec(checkpoint).longest_window
+    plans = [plan_tree(v.tree, v.frames, window_cap=cap) for v in config.variants]
     warnings = [
         *lacking,
         *warnings_of(checkpoint),

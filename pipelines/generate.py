@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,14 @@ from curation.video.encode import FilmWriter
 from curation.video.film import Film
 from curation.video.growing import GrowingFilmWriter
 from curation.video.playback import played, rgb_of
-from model.continuation import Joint, JointMeter, Lengths, extend, first_round
+from model.continuation import (
+    Joint,
+    JointMeter,
+    Lengths,
+    extend,
+    first_round,
+    round_plans,
+)
 from model.generation import Finished, Segment, TreeGenerator
 from model.generator_folder import (
     load_generator,
@@ -34,8 +42,10 @@ from model.generator_folder import (
 from model.node_store import NodeStore
 from model.presets import DiTConfig
 from model.ranks import Ranks
-from model.request import Request
+from model.request import Request, check_changes
 from model.tree import Plan, plan_tree
+from model.tree_cost import plan_cost
+from model.work import useful
 from pipelines.generate_job import GenerateJob
 from pipelines.job import Progress
 from pipelines.memory import PeakMemory
@@ -80,39 +90,96 @@ class Generated:
 
 
 @dataclasses.dataclass(frozen=True)
+class Planned:
+    """What a job would do.
+
+    Attributes:
+        plans: of all rounds, in order; only a continuation can have several.
+        warnings: what may turn out badly, each with its remedy.
+    """
+
+    plans: tuple[Plan, ...]
+    warnings: tuple[str, ...]
+
+    def operations(self, job: GenerateJob) -> int:
+        """Of the network in all rounds, the forwards of guidance included; reads no weights."""
+        size, text = network_of(job.checkpoint)
+        costs = [plan_cost(plan, size, job.height, job.width, text) for plan in self.plans]
+        return sum(cost.guided(job.scales) for cost in costs)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Material:
-    """What the user gave, read: a request, and the film it goes on from."""
+    """What the user gave, read: requests to be, and the film they go on from.
+
+    Attributes:
+        request: the first round's.
+        plans: of all rounds.
+        hashes: of the files that were given, by what they are.
+        before: the film to continue.
+        tail: its last frames.
+        tail_end: frames that it has.
+    """
 
     request: Request
+    plans: tuple[Plan, ...]
+    hashes: dict[str, str]
     before: Film | None = None
     tail: Tensor | None = None
     tail_end: int = 0
 
 
-def check(job: GenerateJob) -> list[str]:
+def check(job: GenerateJob) -> Planned:
     """Look at what can be checked without loading weights.
-
-    Returns:
-        Warnings, each with its remedy.
 
     Raises:
         CheckpointError: the checkpoint cannot be one.
         FilmError: the film to continue cannot be read.
-        ValueError: a picture cannot be read, or the request makes no sense.
+        ValueError: a picture cannot be read, there is no such device, or the request makes no
+            sense.
     """
     read_spec(job.checkpoint)
+    _check_device(job.device)
     for adapter in job.adapters:
         if not adapter.file.is_file():
             raise ValueError(f"lora={adapter.file}: there is no such file")
-    return [*warnings_of(job.checkpoint), *_material(job).request.plan.warnings]
+    material = _material(job)
+    for number, plan in enumerate(material.plans):
+        check_changes(plan, job.changes_of(number))
+    first = material.plans[0]
+    warnings = (*warnings_of(job.checkpoint), *first.warnings, *_moved(first))
+    return Planned(material.plans, warnings)
 
 
-def plan_of(job: GenerateJob) -> Plan:
-    """The tree; of a continuation, that of its first round."""
-    if job.video is None:
-        given = [0] * (job.first is not None) + [job.frames - 1] * (job.last is not None)
-        return plan_tree(job.tree, job.frames, given=given)
-    return _material(job).request.plan
+def _check_device(name: str) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device={name!r}: choose cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={name!r}: torch sees no GPU here; use cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device={name!r}: choose cpu or cuda")
+
+
+def _moved(plan: Plan) -> Iterator[str]:
+    """Of pictures that the video shows at another time than asked.
+
+    Raises:
+        ValueError: it does not show one at all.
+    """
+    rate = plan.schedule.rates[-1]
+    for placement in plan.placements:
+        if placement.level + 1 < len(plan.schedule.rates) or not placement.moved:
+            continue
+        asked, placed = placement.asked, placement.placed
+        remedy = "end the schedule with a level that has it, or choose another length"
+        if placed is None or placed >= plan.frames:
+            raise ValueError(
+                f"the picture given for frame {asked} would not be seen: at {rate} frames a second "
+                f"the video has no frame there; {remedy}"
+            )
+        yield f"the picture given for frame {asked} is shown at frame {placed}: {remedy}"
 
 
 def network_of(checkpoint: Path) -> tuple[DiTConfig, int]:
@@ -146,7 +213,7 @@ def produce(
         for _ in _segments(job, material, generator, ranks, None, progress):
             pass
         return None
-    progress.stage("generate", _node_count(job, material))
+    progress.stage("generate", sum(len(useful(plan)) for plan in material.plans))
     with NodeStore(job.nodes_folder) as store:
         segments = _segments(job, material, generator, ranks, store, progress)
         written = _write_film(job, material, segments, progress)
@@ -168,17 +235,21 @@ def produce(
 
 def _material(job: GenerateJob) -> _Material:
     size = job.width, job.height
+    hashes = {name: _sha256(path) for name, path in job.given.items() if path.is_file()}
+    cap = read_spec(job.checkpoint).longest_window
     before = tail = None
     end = 0
     given: dict[int, Tensor] = {}
     if job.video is not None:
         before = Film(job.video)
         tail, end = last_frames(before, *size, Lengths().overlap)
-        plan, given = first_round(tail, job.frames, job.tree)
+        plan, given = first_round(tail, job.frames, job.tree, window_cap=cap)
+        plans = (plan, *round_plans(end, job.frames, job.tree)[1:])
     else:
-        plan = plan_of(job)
         pictures = ((job.frames - 1, job.last), (0, job.first))
         given = {at: load_picture(path, *size) for at, path in pictures if path}
+        plan = plan_tree(job.tree, job.frames, given=given, strict=job.strict, window_cap=cap)
+        plans = (plan,)
     request = Request(
         plan=plan,
         prompt=job.prompt,
@@ -189,9 +260,9 @@ def _material(job: GenerateJob) -> _Material:
         seed=job.seed,
         sampling=job.sampling,
         paste_given=job.paste_given,
-        changes=dict(job.changes),
+        changes=job.changes_of(0),
     )
-    return _Material(request, before, tail, end)
+    return _Material(request, plans, hashes, before, tail, end)
 
 
 def _segments(
@@ -202,26 +273,26 @@ def _segments(
     store: NodeStore | None,
     progress: Progress,
 ) -> Iterator[Segment]:
+    rounds: list[str] = [""]
+
     def tell(finished: Finished) -> None:
         node = finished.node
         how = "found" if finished.reused else f"{finished.seconds:.1f} s"
         progress.say(
-            f"node {node.id}: frames {node.start}-{node.end} at {node.rate} fps, {how} "
+            f"node {rounds[-1]}{node.id}: frames {node.start}-{node.end} at {node.rate} fps, {how} "
             f"({finished.done} of {finished.total})"
         )
         progress.advance()
 
     def run(request: Request) -> Iterator[Segment]:
+        if material.tail is not None:
+            rounds.append(f"{request.scope}/")
         return generator.generate(request, job.execution, ranks=ranks, store=store, watch=tell)
 
     if material.tail is None:
         return run(material.request)
-    return extend(material.tail, job.frames, material.request, run)
-
-
-def _node_count(job: GenerateJob, material: _Material) -> int:
-    rounds = 1 if material.tail is None else -(-job.frames // Lengths().new)
-    return rounds * len(material.request.plan.nodes)
+    later = {number: job.changes_of(number) for number in range(1, job.rounds)}
+    return extend(material.tail, job.frames, material.request, run, later=later)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,8 +339,8 @@ def _write_film(
             for picture in to_pictures(segment.frames):
                 sheet.show(writer.frames, picture)
                 writer.write_rgb(picture)
-            if job.stream:
-                seconds = (writer.frames / rate, (carried + new) / rate)
+            if isinstance(writer, GrowingFilmWriter):
+                seconds = (writer.watchable / rate, (carried + new) / rate)
                 progress.say(f"{seconds[0]:.2f} s of {seconds[1]:.2f} s can be watched")
         frames = writer.frames
     assert frames == carried + new, (frames, carried, new)
@@ -282,20 +353,22 @@ def _write_film(
 def _write_record(
     job: GenerateJob, material: _Material, generator: TreeGenerator, made: Generated
 ) -> None:
-    given = {name: path for name in ("first", "last", "video") if (path := getattr(job, name))}
     document = {
         "job": _plain(dataclasses.asdict(job)),
-        "plan": material.request.plan.document(),
+        "plans": [plan.document() for plan in material.plans],
         "generator": {
             "fingerprint": generator.fingerprint,
             "codec": generator.codec.fingerprint,
             "text": generator.text.fingerprint,
             "network": dataclasses.asdict(generator.size),
         },
-        "given": {name: {"path": str(p), "sha256": _sha256(p)} for name, p in given.items()},
-        "adapters": {str(adapter.file): _sha256(adapter.file) for adapter in job.adapters},
+        "given": {
+            name: {"path": str(path), "sha256": material.hashes[name]}
+            for name, path in job.given.items()
+        },
         "code": code_version(),
-        "torch": torch.__version__,
+        "packages": {name: version(name) for name in ("torch", "diffusers", "av")},
+        "device": _device_name(job.device),
         "threads": torch.get_num_threads(),
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "made": made.document() | {"sha256": _sha256(made.video)},
@@ -303,6 +376,11 @@ def _write_record(
     unfinished = job.record.with_name(f".{job.record.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     unfinished.replace(job.record)
+
+
+def _device_name(name: str) -> str:
+    device = torch.device(name)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a job's fields hold

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from model.continuation import NEW
 from model.flow_matching import SolverName
 from model.generator_folder import Adapter, Loading
 from model.request import Change
@@ -45,6 +46,7 @@ class GenerateJob:
         last: picture of the last frame.
         video: film to continue.
         paste_given: `first` and `last` replace what was generated there.
+        strict: refuse pictures at frames that a level does not have.
         stream: finish the first seconds first, and write a film that can be watched meanwhile.
         batch: windows at once; None: what `memory` allows.
         memory: bytes for the activations of a batch.
@@ -54,7 +56,7 @@ class GenerateJob:
         offload: parts that rest wait on the CPU.
         tiling: of the autoencoder.
         adapters: LoRA files and their weights, fused.
-        changes: of single nodes.
+        changes: of single nodes by id; ``ROUND/ID`` in a continuation, whose rounds count from 0.
         nodes: folder of finished nodes; None: beside the film.
         prompt_cache: folder of prompt embeddings; None: none is kept.
     """
@@ -76,6 +78,7 @@ class GenerateJob:
     last: Path | None = None
     video: Path | None = None
     paste_given: bool = False
+    strict: bool = False
     stream: bool = False
     batch: int | None = None
     memory: int = 4 << 30
@@ -94,16 +97,34 @@ class GenerateJob:
             if pixels < _SIDE or pixels % _SIDE:
                 near = max(round(pixels / _SIDE), 1) * _SIDE
                 raise ValueError(f"{side}={pixels}: must be a multiple of {_SIDE}, e.g. {near}")
+        if self.dtype not in _DTYPES:
+            raise ValueError(f"dtype={self.dtype!r}: choose one of {', '.join(_DTYPES)}")
+        if self.ranks < 1:
+            raise ValueError(f"ranks={self.ranks}: must be at least 1")
+        _ = self.execution  # checks batch and memory
+        self._check_files()
+        self._check_levels()
+        self._check_rounds()
+
+    def _check_files(self) -> None:
         if self.out.suffix != ".mp4":
             raise ValueError(f"out={self.out}: films are written as MP4; name it something.mp4")
         if not self.out.absolute().parent.is_dir():
             raise ValueError(f"out={self.out}: there is no folder {self.out.absolute().parent}")
         if self.video is not None and (self.first or self.last):
             raise ValueError("video: a continuation goes on from the film; leave out the pictures")
-        if self.dtype not in _DTYPES:
-            raise ValueError(f"dtype={self.dtype!r}: choose one of {', '.join(_DTYPES)}")
-        if self.ranks < 1:
-            raise ValueError(f"ranks={self.ranks}: must be at least 1")
+        for made in (self.out, self.sheet, self.record):
+            if made.is_dir():
+                raise ValueError(f"out={self.out}: {made} is a folder; name the film otherwise")
+            for given in self.given.values():
+                # A repetition reads it again.
+                if made.exists() and given.exists() and made.samefile(given):
+                    raise ValueError(
+                        f"out={self.out}: {given} is given, and would be written over; name the "
+                        "film otherwise"
+                    )
+
+    def _check_levels(self) -> None:
         counts = {len(self.guidance), len(self.shift)} - {1}
         levels = len(self.tree.rates)
         if counts - {levels}:
@@ -112,10 +133,41 @@ class GenerateJob:
                 f"{self.schedule}"
             )
 
+    def _check_rounds(self) -> None:
+        for name, _ in self.changes:
+            if (number := _round_of(name)[0]) >= self.rounds:
+                raise ValueError(
+                    f"node={name!r}: there is no round {number}; rounds are counted from 0, and "
+                    f"{self.frames} frames take {self.rounds}"
+                )
+
+    @property
+    def given(self) -> dict[str, Path]:
+        """Files that the user gave, by what they are."""
+        named = {"first": self.first, "last": self.last, "video": self.video}
+        files = {name: path for name, path in named.items() if path is not None}
+        return files | {f"adapter {n}": given.file for n, given in enumerate(self.adapters)}
+
+    @property
+    def rounds(self) -> int:
+        """How many trees follow each other."""
+        return 1 if self.video is None else max(-(-self.frames // NEW), 1)
+
+    def changes_of(self, number: int) -> dict[str, Change]:
+        """Changes of the nodes of a round, by id."""
+        named = [(*_round_of(name), change) for name, change in self.changes]
+        return {node: change for of, node, change in named if of == number}
+
     @property
     def tree(self) -> Schedule:
         """The schedule with its steps."""
         return Schedule.parse(self.schedule, steps=self.steps)
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Guidance of each level."""
+        count = len(self.tree.rates)
+        return self.guidance * count if len(self.guidance) == 1 else self.guidance
 
     @property
     def sampling(self) -> Sampling:
@@ -160,3 +212,13 @@ class GenerateJob:
             self.prompt_cache,
             self.adapters,
         )
+
+
+def _round_of(name: str) -> tuple[int, str]:
+    """Round and id of ``ROUND/ID``, or of an id of the first round."""
+    number, separator, node = name.partition("/")
+    if not separator:
+        return 0, name
+    if not number.isdecimal():
+        raise ValueError(f"node={name!r}: write ID or ROUND/ID, e.g. 2.1 or 1/2.1")
+    return int(number), node

@@ -118,7 +118,7 @@ class TrainConfig:
     @property
     def generator(self) -> GeneratorSpec:
         """What stands beside the network in a folder for generation."""
-        return GeneratorSpec(self.codec, self.text)
+        return GeneratorSpec(self.codec, self.text, max(self.data.windows.usable_lengths))
 
     def check_ranks(self, ranks: int) -> None:
         """See that so many ranks can share the work.

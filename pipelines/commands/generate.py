@@ -1,6 +1,7 @@
 """`tempo generate`: words and pictures in, a film, its contact sheet and its record out."""
 
 import dataclasses
+import itertools
 import json
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipelines.console import ConsoleProgress
 if TYPE_CHECKING:
     from model.generator_folder import Adapter
     from model.request import Change
-    from pipelines.generate import Generated
+    from pipelines.generate import Generated, Planned
     from pipelines.generate_job import GenerateJob
 
 _GIB = 1 << 30
@@ -45,11 +46,15 @@ def generate_command(
     paste_given: Annotated[
         bool, typer.Option("--paste-given", help="Show given pictures, not their likeness.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Refuse pictures at frames that a level does not have.")
+    ] = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Finish the first seconds first, in a growing film.")
     ] = False,
     node_prompt: Annotated[
-        list[str] | None, typer.Option(metavar="ID=TEXT", help="Another prompt for one node.")
+        list[str] | None,
+        typer.Option(metavar="ID=TEXT", help="Another prompt for one node; ROUND/ID with --video."),
     ] = None,
     node_seed: Annotated[
         list[str] | None, typer.Option(metavar="ID=SEED", help="Another seed for one node.")
@@ -88,6 +93,8 @@ def generate_command(
       tempo generate --checkpoint DIR --prompt "…" --image first.png --frames 481 --out a.mp4
       tempo generate --checkpoint DIR --prompt "…" --video a.mp4 --frames 480 --out longer.mp4
       tempo generate --checkpoint DIR --prompt "…" --frames 481 --out a.mp4 --node-seed 2.1=7
+      tempo generate --checkpoint DIR --prompt "a road" --video a.mp4 --frames 960
+        --node-prompt "1/0.0=a harbour" --out b.mp4
     """
     from pipelines.generate import check
     from pipelines.generate_job import GenerateJob
@@ -114,6 +121,7 @@ def generate_command(
         last=last,
         video=video,
         paste_given=paste_given,
+        strict=strict,
         stream=stream,
         batch=batch,
         memory=int(memory * _GIB),
@@ -128,10 +136,11 @@ def generate_command(
         prompt_cache=prompt_cache,
     )
     progress = ConsoleProgress(quiet=as_json)
-    for warning in check(job):
+    planned = check(job)
+    for warning in planned.warnings:
         progress.out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
     if dry_run:
-        _show_plan(job, progress, as_json=as_json)
+        _show_plan(job, planned, progress, as_json=as_json)
         return
     from pipelines.generate_ranks import generate
     from training.checkpoint_record import check_generator
@@ -144,28 +153,32 @@ def generate_command(
         typer.echo(json.dumps(made.document(), sort_keys=True))
 
 
-def _show_plan(job: "GenerateJob", progress: ConsoleProgress, *, as_json: bool) -> None:
-    from model.tree_cost import plan_cost
+def _show_plan(
+    job: "GenerateJob", planned: "Planned", progress: ConsoleProgress, *, as_json: bool
+) -> None:
     from model.tree_picture import text_picture
-    from pipelines.generate import network_of, plan_of
 
-    plan = plan_of(job)
-    network, text_length = network_of(job.checkpoint)
-    cost = plan_cost(plan, network, job.height, job.width, text_length)
-    guided = any(level.guidance != 1.0 for level in job.sampling.levels)
-    for line in text_picture(plan, min(progress.out.width, 120)):
-        progress.out.print(line, markup=False)
-    forwards = "two forwards a step" if guided else "one forward a step"
-    operations = cost.operations * (1 + guided)
+    plans = planned.plans
+    numbers = itertools.count()
+    for plan, alike in itertools.groupby(plans):
+        rounds = [next(numbers) for _ in alike]
+        if len(plans) > 1:
+            which = f"round {rounds[0]}" + (f" to {rounds[-1]}" if len(rounds) > 1 else "")
+            progress.out.print(f"{which} of {len(plans)}, counted from 0:")
+        for line in text_picture(plan, min(progress.out.width, 120)):
+            progress.out.print(line, markup=False)
+    levels = zip(job.tree.rates, job.scales, strict=True)
+    guided = ", ".join(str(rate) for rate, scale in levels if scale != 1.0)
+    forwards = f"two forwards a step at {guided} fps" if guided else "one forward a step"
+    operations = planned.operations(job)
     progress.out.print(f"{operations / 1e15:.4g} PFLOPs, {forwards}; nothing was generated")
     if as_json:
-        document = {"plan": plan.document(), "operations": operations, "cost": _fields(cost)}
+        document = {
+            "plans": [plan.document() for plan in plans],
+            "operations": operations,
+            "warnings": planned.warnings,
+        }
         typer.echo(json.dumps(document, sort_keys=True))
-
-
-def _fields(cost: object) -> object:
-    assert dataclasses.is_dataclass(cost) and not isinstance(cost, type)
-    return dataclasses.asdict(cost)
 
 
 def _show(made: "Generated", progress: ConsoleProgress) -> None:

@@ -69,6 +69,8 @@ def plan_command(
       tempo plan "f(6,12,24)m(1,2,4)" --frames 601 --prefix 121
     """
     width, height = picture_size(size)
+    if svg is not None and (svg.is_dir() or not svg.absolute().parent.is_dir()):
+        raise ValueError(f"svg={svg}: name a file in a folder that is there")
     plan = plan_tree(
         Schedule.parse(schedule, steps=_numbers(steps)),
         frames,

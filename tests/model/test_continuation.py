@@ -15,7 +15,7 @@ from model.continuation import (
     usable_overlap,
 )
 from model.generation import Segment, TreeGenerator
-from model.request import Request
+from model.request import Change, Request
 from model.schedule import Schedule
 from model.work import Execution
 from tests.model.tiny_generator import HEIGHT, SCHEDULE, STEPS, WIDTH, tiny_generator, tiny_request
@@ -62,6 +62,25 @@ def test_rounds_go_on_from_each_other(generator: TreeGenerator) -> None:
         given = torch.stack([request.given[n] for n in range(17)], dim=1)
         assert torch.equal(given, whole[:, at - 17 : at])
     assert first.seed_of(first.plan.nodes[0]) != second.seed_of(second.plan.nodes[0])
+
+
+def test_a_node_of_a_later_round_is_changed(generator: TreeGenerator) -> None:
+    def made(later: dict[int, dict[str, Change]]) -> list[torch.Tensor]:
+        video = film(30)
+
+        def generate(request: Request) -> Iterator[Segment]:
+            return generator.generate(request, Execution(batch=1))
+
+        first = request_for(video, 128)
+        parts = list(extend(video, 128, first, generate, LENGTHS, later))
+        return list(torch.cat([part.frames for part in parts], dim=1).unbind(dim=1))
+
+    last = len(TREE.rates) - 1
+    leaf = f"{last}.{TREE.segments[-1] - 1}"
+    plain, other = made({}), made({1: {leaf: Change(seed=7)}})
+    same = [torch.equal(a, b) for a, b in zip(plain, other, strict=True)]
+    assert all(same[:64])
+    assert 64 < same.index(False) < 128
 
 
 def test_only_the_root_sees_the_past() -> None:

@@ -133,7 +133,7 @@ def test_a_released_folder(folder: Path, tmp_path: Path) -> None:
     config = folder / "transformer" / "config.json"
     (tmp_path / "transformer" / "config.json").write_bytes(config.read_bytes())
     (tmp_path / "model_index.json").write_text("{}")
-    assert read_spec(tmp_path) == GeneratorSpec(CodecSpec("wan"), TextSpec("umt5"))
+    assert read_spec(tmp_path) == GeneratorSpec(CodecSpec("wan"), TextSpec("umt5"), 81)
     assert "high noise only" in warnings_of(tmp_path)[0]
 
 

@@ -1,6 +1,9 @@
 """`tempo generate` from words to a film: files, records, continuation, hostile input."""
 
 import json
+import subprocess
+import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,8 +19,10 @@ from model.generator_folder import CodecSpec, GeneratorSpec, TextSpec, save_gene
 from pipelines.pictures import ContactSheet, last_frames, load_picture, to_pictures, to_tensor
 from tests.model.tiny import tiny_network
 from tests.pipelines.test_cli import Ended, tempo
+from tests.servers import dying_with_us
 
 WIDTH, HEIGHT = 32, 16
+KEPT = "[!.]*/*.safetensors"  # in the folder of nodes; what is being written begins with a dot
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +41,22 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def generate(checkpoint: Path, out: Path, *more: str, frames: int = 65) -> Ended:
-    return tempo(
+def words(checkpoint: Path, out: Path, *more: str, frames: int = 65) -> tuple[str, ...]:
+    return (
         "generate", "--checkpoint", str(checkpoint), "--prompt", "a red ball", "--out", str(out),
         "--size", f"{WIDTH}x{HEIGHT}", "--frames", str(frames), "--steps", "2,2,2",
         "--guidance", "2", "--batch", "1", "--json", *more,
     )  # fmt: skip
+
+
+def generate(checkpoint: Path, out: Path, *more: str, frames: int = 65) -> Ended:
+    return tempo(*words(checkpoint, out, *more, frames=frames))
+
+
+def warnings_of(dry: Ended) -> list[str]:
+    assert dry.returncode == 0, dry.stderr
+    told: list[str] = json.loads(dry.stdout.splitlines()[-1])["warnings"]
+    return told
 
 
 def decoded(path: Path) -> list[bytes]:
@@ -80,7 +95,9 @@ def test_film_sheet_and_record(made: Path) -> None:
         assert sheet.size == (6 * WIDTH, 4 * HEIGHT)
     record = json.loads(made.with_suffix(".json").read_text())
     assert record["job"]["seed"] == 0
-    assert record["plan"]["schedule"]["notation"] == "f(6,12,24)m(1,2,4)"
+    (plan,) = record["plans"]
+    assert plan["schedule"]["notation"] == "f(6,12,24)m(1,2,4)"
+    assert torch.__version__.startswith(record["packages"]["torch"])
     assert [joint["frame"] for joint in record["made"]["joints"]] == [17, 33, 49]
     assert not list(made.parent.glob(".*"))
 
@@ -108,6 +125,29 @@ def test_two_ranks_make_the_same_film(checkpoint: Path, made: Path, tmp_path: Pa
     done = generate(checkpoint, out, "--ranks", "2")
     assert done.returncode == 0, done.stderr
     assert out.read_bytes() == made.read_bytes()
+
+
+def test_a_killed_command_is_finished_by_ranks(checkpoint: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole.mp4", tmp_path / "killed.mp4"
+    nodes = out.with_suffix(".nodes")
+    slow = ("--steps", "30,30,30")
+    assert generate(checkpoint, whole, *slow).returncode == 0
+    tempo_itself = [sys.executable, "-c", "from pipelines.cli import main; main()"]
+    with subprocess.Popen(
+        dying_with_us([*tempo_itself, *words(checkpoint, out, *slow)]), stdout=subprocess.DEVNULL
+    ) as running:
+        while len(list(nodes.glob(KEPT))) < 2:
+            assert running.poll() is None
+            time.sleep(0.001)
+        running.kill()
+    kept = {path: path.stat().st_mtime_ns for path in nodes.glob(KEPT)}
+    assert not out.exists()
+    assert 2 <= len(kept) < 7, "it was killed too late to show anything"
+    done = generate(checkpoint, out, "--ranks", "2", *slow)
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes() == whole.read_bytes()
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    assert len(list(nodes.glob(KEPT))) == 7
 
 
 def test_given_pictures_are_pasted(checkpoint: Path, picture: Path, tmp_path: Path) -> None:
@@ -178,6 +218,12 @@ def test_a_dry_run_makes_nothing(checkpoint: Path, tmp_path: Path) -> None:
         (("--node-prompt", "2.1"), "ID=VALUE"),
         (("--frames", "0"), "frames=0"),
         (("--solver", "magic"), "magic"),
+        (("--batch", "0"), "batch=0"),
+        (("--device", "banana"), "choose cpu or cuda"),
+        (("--device", "meta"), "choose cpu or cuda"),
+        (("--node-seed", "1/2.1=1"), "no round 1"),
+        (("--node-seed", "x/2.1=1"), "ROUND/ID"),
+        (("--frames", "20", "--node-prompt", "2.3=a cat"), "never run"),
     ],
 )
 def test_hostile_input(
@@ -187,6 +233,89 @@ def test_hostile_input(
     assert done.returncode == 1
     assert message in done.stderr.replace("\n", " ")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(checkpoint: Path, tmp_path: Path) -> None:
+    done = generate(checkpoint, tmp_path / "x.mp4", "--device", "cuda", "--dry-run")
+    assert done.returncode == 1
+    assert "torch sees no GPU" in done.stderr
+
+
+def test_what_was_given_is_not_written_over(checkpoint: Path, tmp_path: Path) -> None:
+    picture, film = tmp_path / "fox.png", tmp_path / "film.mp4"
+    Image.new("RGB", (32, 16)).save(picture)
+    write_blinking(film, (WIDTH, HEIGHT), 24)
+    before = {path: path.read_bytes() for path in (picture, film)}
+    linked = tmp_path / "linked.mp4"
+    linked.symlink_to(film)
+    for out, more in (
+        (tmp_path / "fox.mp4", ("--image", str(picture))),
+        (film, ("--video", str(film))),
+        (linked, ("--video", str(film), "--stream")),
+    ):
+        done = generate(checkpoint, out, *more)
+        assert done.returncode == 1
+        assert "would be written over" in done.stderr.replace("\n", " ")
+    assert {path: path.read_bytes() for path in before} == before
+    (tmp_path / "folder.mp4").mkdir()
+    done = generate(checkpoint, tmp_path / "folder.mp4")
+    assert done.returncode == 1
+    assert "is a folder" in done.stderr.replace("\n", " ")
+
+
+def test_pictures_that_a_schedule_does_not_show(
+    checkpoint: Path, picture: Path, tmp_path: Path
+) -> None:
+    def last_of(frames: int, *more: str) -> Ended:
+        words = ("--last", str(picture), "--schedule", "f(6)m(1)", "--steps", "2", "--dry-run")
+        return generate(checkpoint, tmp_path / "x.mp4", *words, *more, frames=frames)
+
+    beyond = last_of(48)
+    assert beyond.returncode == 1
+    assert "would not be seen" in beyond.stderr.replace("\n", " ")
+    (moved,) = warnings_of(last_of(46))
+    assert "frame 45 is shown at frame 44" in moved
+    assert warnings_of(last_of(49)) == []
+    refused = last_of(46, "--strict")
+    assert refused.returncode == 1
+    assert "give frame 44" in refused.stderr.replace("\n", " ")
+
+
+def test_a_dry_run_prices_all_that_is_run(checkpoint: Path, tmp_path: Path) -> None:
+    def priced(*more: str, frames: int = 65) -> tuple[int, list[int]]:
+        done = generate(checkpoint, tmp_path / "x.mp4", "--dry-run", *more, frames=frames)
+        assert done.returncode == 0, done.stderr
+        document = json.loads(done.stdout.splitlines()[-1])
+        return document["operations"], [plan["frames"] for plan in document["plans"]]
+
+    (alone, _), (all_levels, _) = priced("--guidance", "1"), priced("--guidance", "5")
+    each = [priced("--guidance", scales)[0] for scales in ("5,1,1", "1,5,1", "1,1,5")]
+    assert all_levels == 2 * alone
+    assert sum(cost - alone for cost in each) == alone
+    assert len(set(each)) > 1
+    film = tmp_path / "film.mp4"
+    write_blinking(film, (WIDTH, HEIGHT), 24)
+    costs, lengths = zip(
+        *(priced("--video", str(film), frames=n) for n in (480, 960, 1440)), strict=True
+    )
+    # 30 frames are there: 29 of them are given at first, 121 from then on.
+    assert lengths == ([509], [509, 601], [509, 601, 601])
+    assert costs[0] < costs[1] - costs[0] == costs[2] - costs[1]
+
+
+def test_windows_beyond_those_of_training_are_told(tmp_path: Path) -> None:
+    text = TextSpec("bytes", length=8, width=presets.tiny().text_dim)
+    spec = GeneratorSpec(CodecSpec("dct"), text, window_cap=17)
+    save_generator(tmp_path / "short", tiny_network(), spec)
+    longer, fitting = (
+        generate(tmp_path / "short", tmp_path / "x.mp4", "--dry-run", frames=frames)
+        for frames in (129, 65)
+    )
+    told = warnings_of(longer)
+    assert len(told) == 3  # of each level
+    assert all("longer than the 17 that the network was trained on" in text for text in told)
+    assert warnings_of(fitting) == []
 
 
 def test_pictures_fill_the_frame(tmp_path: Path) -> None:
