@@ -5,11 +5,11 @@ of finished nodes are kept in a folder, so that the same job, started again afte
 where it was and ends with the same bytes. Several ranks are processes of this machine.
 """
 
+import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from curation.unfinished import replacing
 from curation.video.encode import FilmWriter
 from curation.video.film import Film
 from curation.video.growing import GrowingFilmWriter
@@ -316,11 +317,14 @@ def _write_film(
     schedule = material.request.plan.schedule
     rate, new = schedule.rates[-1], -(-job.frames // schedule.strides[-1])
     meter = JointMeter(material.tail)
-    target = job.out if job.stream else job.out.with_name(f".{job.out.name}.part")
+    place = contextlib.nullcontext(job.out) if job.stream else replacing(job.out)
     writing = GrowingFilmWriter if job.stream else FilmWriter
     colour = material.before.info.colour if material.before else None
     first, not_carried = 0.0, None
-    with writing(target, job.width, job.height, fps=Fraction(rate), colour=colour) as writer:
+    with (
+        place as target,
+        writing(target, job.width, job.height, fps=Fraction(rate), colour=colour) as writer,
+    ):
         if material.before is not None:
             not_carried = writer.carry(material.before, material.tail_end)
             if not_carried is not None:
@@ -344,8 +348,6 @@ def _write_film(
                 progress.say(f"{seconds[0]:.2f} s of {seconds[1]:.2f} s can be watched")
         frames = writer.frames
     assert frames == carried + new, (frames, carried, new)
-    if target != job.out:
-        target.replace(job.out)
     sheet.save(job.sheet)
     return _Written(frames, meter.finish(), first, not_carried)
 
@@ -373,9 +375,9 @@ def _write_record(
         "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "made": made.document() | {"sha256": _sha256(made.video)},
     }
-    unfinished = job.record.with_name(f".{job.record.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    unfinished.replace(job.record)
+    with replacing(job.record) as unfinished:
+        text = json.dumps(document, indent=2, sort_keys=True) + "\n"
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _device_name(name: str) -> str:

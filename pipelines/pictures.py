@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
+from curation.unfinished import replacing
 from curation.video.film import Film
 from curation.video.playback import played, rgb_of
 
@@ -93,9 +94,8 @@ class ContactSheet:
     def save(self, path: Path) -> None:
         """Write the page as PNG."""
         page = _page(self._thumbnails)
-        unfinished = path.with_name(f".{path.name}.part")
-        page.save(unfinished, format="PNG")
-        unfinished.replace(path)
+        with replacing(path) as unfinished:
+            page.save(unfinished, format="PNG")
 
 
 def _page(thumbnails: Sequence[Image.Image]) -> Image.Image:

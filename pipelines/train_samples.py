@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from curation.unfinished import replacing
 from curation.video.encode import FilmWriter
 from model.generation import Segment, TreeGenerator
 from model.request import Request
@@ -163,13 +164,8 @@ class HeldOutVideo:
             OSError, EncodeError: they cannot be written; nothing unfinished is left.
         """
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        video = sheet.with_suffix(".mp4")
-        unfinished = video.with_name(f".{video.name}.part")
-        try:
+        with replacing(sheet.with_suffix(".mp4")) as unfinished:
             self._encode(segments, unfinished, sheet)
-            unfinished.replace(video)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def _encode(self, segments: Iterator[Segment], video: Path, sheet: Path) -> None:
         rate = self.request.plan.schedule.rates[-1]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from PIL import Image
 
+from curation.unfinished import replacing
 from training.meter import StepReport
 
 if TYPE_CHECKING:
@@ -187,9 +188,8 @@ def cut_back(path: Path, start: int) -> None:
         with contextlib.suppress(ValueError):
             if json.loads(line)["step"] < start:
                 kept.append(line + "\n")
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text("".join(kept), encoding="utf-8")
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_text("".join(kept), encoding="utf-8")
 
 
 def _mean(values: list[float]) -> float:

@@ -10,7 +10,6 @@ import collections
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from typing import Any
 
 import pydantic
 
+from curation.unfinished import replacing
 from evaluation.study.scales import APPENDIX_C, HIGHEST, LOWEST, Dimension
 
 SCHEMA_VERSION = 1
@@ -310,9 +310,9 @@ def load(folder: Path) -> Study:
 def save(study: Study, folder: Path) -> Path:
     """Write study.json, all at once."""
     target = folder / "study.json"
-    unfinished = folder / f".study.json.{os.getpid()}"
-    unfinished.write_text(json.dumps(json.loads(_text(study)), indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(target)
+    with replacing(target) as unfinished:
+        text = json.dumps(json.loads(_text(study)), indent=2) + "\n"
+        unfinished.write_text(text, encoding="utf-8")
     return target
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from curation.pages.page import Parts, render
+from curation.unfinished import replacing
 from evaluation.study.results import TOTAL, Results
 from evaluation.study.scales import HIGHEST, LOWEST
 from evaluation.study.statistics import Interval
@@ -76,9 +77,9 @@ def write_report(results: Results, folder: Path) -> tuple[Path, Path, Path]:
         ("report.md", render_markdown(results)),
         ("results.json", document),
     ):
-        unfinished = folder / f".{name}.part"
-        unfinished.write_text(text, encoding="utf-8")
-        written.append(unfinished.replace(folder / name))
+        with replacing(folder / name) as unfinished:
+            unfinished.write_text(text, encoding="utf-8")
+        written.append(folder / name)
     return written[0], written[1], written[2]
 
 

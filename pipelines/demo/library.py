@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 from filelock import FileLock
 
+from curation.unfinished import replacing
 from curation.video.encode import EncodeSettings, FilmWriter
 from pipelines.demo.films import FILMS
 from pipelines.demo.timeline import Film, frame_count, pictures, timestamps
@@ -96,17 +97,15 @@ def render_film(film: Film, folder: Path) -> str:
         EncodeError: the film cannot be written.
     """
     target = folder / f"{film.name}.mp4"
-    partial = folder / f".{film.name}.partial"
     ticks, unit = timestamps(film)
-    try:
-        with FilmWriter(
+    with (
+        replacing(target) as partial,
+        FilmWriter(
             partial, *film.size, fps=film.rate, time_base=unit, settings=_ENCODING
-        ) as writer:
-            for tick, picture in zip(ticks, pictures(film), strict=True):
-                writer.write_rgb(picture, tick)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+        ) as writer,
+    ):
+        for tick, picture in zip(ticks, pictures(film), strict=True):
+            writer.write_rgb(picture, tick)
     if film.caption is not None:
         target.with_suffix(".txt").write_text(film.caption + "\n", encoding="utf-8")
     return _sha256(target)
@@ -192,9 +191,8 @@ def _write_records(folder: Path, films: Sequence[Film], whole: dict[str, str]) -
 
 def _replace(file: Path, text: str) -> None:
     """Write a text file in one step."""
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+    with replacing(file) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _sha256(file: Path) -> str:

@@ -67,9 +67,10 @@ def test_ranks_that_do_not_write_make_it_too_and_leave_nothing(
             calls.clear()
             if not write:
                 assert not list(tmp_path.iterdir())
-        # One that cannot write (the encoder, as there is a folder of that name) does its part too.
-        (tmp_path / "samples" / ".step-00000002.mp4.part").mkdir()
-        with pytest.raises(OSError, match="step-00000002"):
+        # One that cannot write (there is a file where the folder should be) does its part too.
+        (tmp_path / "samples").rename(tmp_path / "written")
+        (tmp_path / "samples").write_text("no folder")
+        with pytest.raises(FileExistsError, match="samples"):
             video(generator, 2, write=True)
         counts.append(len(calls))
     finally:
