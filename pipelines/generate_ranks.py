@@ -11,6 +11,7 @@ import os
 import tempfile
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from model.errors import RankError
 from pipelines.devices import threads_each
@@ -81,7 +82,19 @@ def _listen(
                 return value
             if kind == "failed":
                 raise value
-            getattr(progress, kind)(*value)
+            _pass_on(kind, value, progress)
+
+
+def _pass_on(kind: str, value: tuple[Any, ...], progress: Progress) -> None:
+    match kind, value:
+        case "stage", (name, total):
+            progress.stage(name, total)
+        case "advance", ():
+            progress.advance()
+        case "say", (message,):
+            progress.say(message)
+        case _:
+            raise AssertionError(f"no rank says {kind}")
 
 
 def _check_ended(rank: int, crew: list[multiprocessing.context.SpawnProcess]) -> None:

@@ -3,14 +3,13 @@
 import dataclasses
 import itertools
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from pipelines.commands.options import JsonOption, picture_size
+from pipelines.commands.options import JsonOption, per_level, picture_size
 from pipelines.console import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -111,9 +110,9 @@ def generate_command(
         height=height,
         frames=frames,
         schedule=schedule,
-        steps=tuple(int(n) for n in _numbers("steps", steps, whole=True)) if steps else (),
-        guidance=_numbers("guidance", guidance),
-        shift=_numbers("shift", shift),
+        steps=per_level("steps", steps, int) if steps else (),
+        guidance=per_level("guidance", guidance, float),
+        shift=per_level("shift", shift, float),
         solver=solver,  # type: ignore[arg-type]  # checked by the job
         negative=negative,
         seed=seed,
@@ -206,13 +205,6 @@ def _device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _numbers(name: str, text: str, *, whole: bool = False) -> tuple[float, ...]:
-    number = r"\d+" if whole else r"\d+(\.\d+)?"
-    if re.fullmatch(rf"{number}(,{number})*", text) is None:
-        raise ValueError(f"{name}={text!r}: write one number, or one for each level, e.g. 50,40,30")
-    return tuple(float(part) for part in text.split(","))
 
 
 def _adapter(text: str) -> "Adapter":

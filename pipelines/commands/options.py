@@ -1,13 +1,16 @@
 """Options that several commands share, and how their texts are read."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from pipelines.engine import Engine
+
+NumberT = TypeVar("NumberT", int, float)
 
 HomeOption = Annotated[
     Path | None,
@@ -59,6 +62,25 @@ def engine_named(name: str, workers: int) -> "Engine":
             error
         )
     return RayEngine(workers, None if name == "ray" else name)
+
+
+def per_level(name: str, text: str, number: Callable[[str], NumberT]) -> tuple[NumberT, ...]:
+    """Read one number, or one for each level of a schedule, as ``50,40,30``.
+
+    Args:
+        name: of the option, for the error.
+        text: what was written.
+        number: `int` or `float`.
+
+    Raises:
+        ValueError: it is written otherwise.
+    """
+    try:
+        return tuple(map(number, text.split(",")))
+    except ValueError as error:
+        raise ValueError(
+            f"{name}={text!r}: write one number, or one for each level, e.g. 50,40,30"
+        ) from error
 
 
 def picture_size(text: str) -> tuple[int, int]:

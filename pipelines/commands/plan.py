@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +15,7 @@ from model.schedule import Schedule
 from model.tree import WINDOW_CAP, Plan, plan_tree
 from model.tree_cost import PlanCost, plan_cost
 from model.tree_picture import svg_picture, text_picture
-from pipelines.commands.options import JsonOption, picture_size
+from pipelines.commands.options import JsonOption, per_level, picture_size
 from pipelines.console import ConsoleProgress
 
 _WIDEST = 120  # characters; a picture wider than that does not tell more
@@ -72,7 +71,7 @@ def plan_command(
     if svg is not None and (svg.is_dir() or not svg.absolute().parent.is_dir()):
         raise ValueError(f"svg={svg}: name a file in a folder that is there")
     plan = plan_tree(
-        Schedule.parse(schedule, steps=_numbers(steps)),
+        Schedule.parse(schedule, steps=per_level("steps", steps, int) if steps else ()),
         frames,
         prefix=prefix,
         given=given or (),
@@ -99,14 +98,6 @@ def plan_command(
             "svg": None if svg is None else str(svg),
         }
         typer.echo(json.dumps(document, sort_keys=True))
-
-
-def _numbers(text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    if re.fullmatch(r"\d+(,\d+)*", text) is None:
-        raise ValueError(f"steps={text!r}: write one number for each level, e.g. 50,40,30")
-    return tuple(map(int, text.split(",")))
 
 
 def _levels(cost: PlanCost) -> Table:
