@@ -42,7 +42,7 @@ from pipelines.settings import Home
 from pipelines.train import Trained, TrainRequest
 from training.checkpoint_record import GENERATOR, check_generator
 from training.config import TrainConfig
-from training.errors import TrainingError
+from training.errors import CheckpointError, TrainingError
 
 PROMOTED, KEPT = "promoted", "kept"
 
@@ -139,7 +139,7 @@ class Retrained:
 
 
 def explain(request: RetrainRequest, home: Home) -> Retrained:
-    """What `retrain` would decide about training now. Nothing is written."""
+    """What `retrain` would decide about training now; hashes what serves. Nothing is written."""
     with Catalog.open(home.catalog()) as catalog:
         return _without_training(request, home, catalog)
 
@@ -161,8 +161,8 @@ def retrain(
         progress: told when another run is waited for.
 
     Raises:
-        RetrainError: an evaluation is incomplete; or the serving checkpoint is of another codec, or
-            has no generator to be judged by.
+        RetrainError: an evaluation is incomplete; or training is refused, as the serving checkpoint
+            is of another codec, or has no whole generator to be judged by.
         TrainingError, CurationError, EvaluationError, ValueError: as the parts raise them.
     """
     what = f"another retraining of {request.model}"
@@ -223,15 +223,13 @@ def _retrain(
     run_id: str,
 ) -> Retrained:
     before = known(catalog, request.model, request.dataset)
-    decision = _decision(request, before)
+    decision = _decision(request, home, before)
     if decision.refused:
         undone = _result(request, home, decision, None, before.serving)
         raise RetrainError(decision.reason, refused=undone)
     if not decision.train:
         return _without_training(request, home, catalog)
     assert decision.dataset is not None
-    if before.serving is not None:
-        _check_judgeable(home.root / before.serving.uri)
     trained = train(_training(request, home, decision, before.serving))
     suite = request.suite or decision.dataset
     candidate = _judged(request, catalog, evaluate, trained.checkpoint, suite)
@@ -258,7 +256,7 @@ def _retrain(
 
 def _without_training(request: RetrainRequest, home: Home, catalog: Catalog) -> Retrained:
     before = known(catalog, request.model, request.dataset)
-    return _result(request, home, _decision(request, before), None, before.serving)
+    return _result(request, home, _decision(request, home, before), None, before.serving)
 
 
 def _result(
@@ -277,30 +275,35 @@ def _result(
     )
 
 
-def _decision(request: RetrainRequest, before: Known) -> TrainingDecision:
+def _decision(request: RetrainRequest, home: Home, before: Known) -> TrainingDecision:
     config = request.config
-    return decide_training(
+    decision = decide_training(
         before, request.model, request.dataset, config.min_new_hours, config.train.codec
     )
+    if not decision.train or before.serving is None:
+        return decision
+    # Before days of training, for the serving checkpoint is judged after them.
+    lacking = _unjudgeable(home.root / before.serving.uri)
+    return decision.but(lacking) if lacking else decision
 
 
 def _generator(home: Home, row: CheckpointRow | None) -> Path | None:
     return home.root / row.generator_uri if row and row.generator_uri else None
 
 
-def _check_judgeable(serving: Path) -> None:
-    """Find out before days of training whether what serves can be judged after them.
-
-    Raises:
-        RetrainError, CheckpointError: its generator is gone, damaged or cannot be read.
-    """
+def _unjudgeable(serving: Path) -> str | None:
+    """Why a checkpoint cannot be judged, with the remedy; None: its generator is whole."""
     generator = serving / GENERATOR
     if not generator.is_dir():
-        raise RetrainError(
+        return (
             f"the serving checkpoint {serving} has no {GENERATOR}/ to be judged by: "
             f"`tempo export {serving} --to {generator}` makes it"
         )
-    check_generator(generator)
+    try:
+        check_generator(generator)
+    except CheckpointError as error:
+        return str(error)
+    return None
 
 
 def _training(

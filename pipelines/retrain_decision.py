@@ -78,8 +78,8 @@ class TrainingDecision:
         new_hours: since the version that the serving checkpoint was trained on.
         training: name of the run, the same whenever this is decided again.
         start_from: checkpoint_id whose weights it starts from; None: the recipe's.
-        refused: training is due, and cannot start from the serving checkpoint; the reason says what
-            to do.
+        refused: training is due, and cannot start from the serving checkpoint, or be held against
+            it; the reason says what to do.
     """
 
     train: bool
@@ -90,6 +90,11 @@ class TrainingDecision:
     training: str | None
     start_from: str | None
     refused: bool = False
+
+    def but(self, refusal: str) -> "TrainingDecision":
+        """The same, refused."""
+        reason = f"{self.reason}; but {refusal}"
+        return dataclasses.replace(self, train=False, refused=True, reason=reason)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,10 +132,7 @@ def decide_training(
     before = serving.dataset_seconds / 3600 if serving is not None and same_dataset else 0.0
     new_hours = known.hours - before
     train, reason = _whether(known, reference, new_hours, min_new_hours)
-    refusal = _refusal(serving, codec) if train and serving is not None else None
-    if refusal is not None:
-        train, reason = False, f"{reason}; but {refusal}"
-    return TrainingDecision(
+    decision = TrainingDecision(
         train=train,
         reason=reason,
         dataset=reference,
@@ -138,8 +140,9 @@ def decide_training(
         new_hours=new_hours,
         training=f"{model}-{newest.name}-{newest.version}",
         start_from=serving.checkpoint_id if serving else None,
-        refused=refusal is not None,
     )
+    refusal = _refusal(serving, codec) if train and serving is not None else None
+    return decision.but(refusal) if refusal else decision
 
 
 def _refusal(serving: CheckpointRow, codec: CodecSpec) -> str | None:

@@ -30,7 +30,6 @@ from tests.curation.rows_for_catalog import plain, publication
 from tests.pipelines.clocks import set_clock
 from tests.pipelines.listening import Listener
 from training.checkpoint_record import GENERATOR, Provenance, Record
-from training.errors import DamagedCheckpointError
 
 MEASURE = "proxy_imaging_quality"
 
@@ -257,8 +256,11 @@ def test_what_serves_can_be_judged_before_anything_is_trained(home: Home) -> Non
     written = {f"{GENERATOR}/weights": hashlib.sha256(b"cut short").hexdigest()}
     record = Record(origin, 6, 6, 1, None, {}, generator=written)
     (serving / "record.json").write_text(json.dumps(record.document()))
-    with pytest.raises(DamagedCheckpointError, match=f"`tempo export {serving} --to DIR` makes"):
+    remedy = f"`tempo export {serving} --to DIR` makes"
+    with pytest.raises(RetrainError, match=remedy) as refused:
         retrain(asked(), home, jobs.train, jobs.evaluate, Silence())
+    assert refused.value.refused == explain(asked(), home)  # what the flow's page shows
+    assert not explain(asked(), home).decision.train
     shutil.rmtree(serving / GENERATOR)
     remedy = f"`tempo export {serving} --to {serving / GENERATOR}`"
     with pytest.raises(RetrainError, match=remedy):
