@@ -104,7 +104,8 @@ def _print_rows(names: list[str], rows: list[dict[str, Any]]) -> None:
     """A table at its full width, or a block of lines for each row where a terminal is narrower."""
     out = ConsoleProgress().out
     # Text, not markup: captions and file names are other people's words.
-    cells = [[Text(printable_cell(row[name])) for name in names] for row in rows]
+    shown = [["NULL" if row[name] is None else row[name] for name in names] for row in rows]
+    cells = [[Text(printable_cell(value)) for value in row] for row in shown]
     table = Table(*names, box=None, pad_edge=False)
     for row in cells:
         table.add_row(*row)

@@ -96,6 +96,11 @@ def test_sql_as_one_object(home: Path) -> None:
     assert row["last"].startswith("20")
 
 
+def test_sql_shows_what_is_not_there_as_sql_does(home: Path) -> None:
+    done = tempo("sql", "select null as nothing, 'None' as word", "--home", str(home))
+    assert done.stdout.split() == ["nothing", "word", "NULL", "None"]
+
+
 def test_sql_prints_wide_rows_whole(home: Path) -> None:
     query = ["sql", "select * from clips", "--home", str(home)]
     kept = json.loads(tempo(*query, "--format", "json").stdout)
@@ -105,8 +110,9 @@ def test_sql_prints_wide_rows_whole(home: Path) -> None:
         shown = tempo(*query).stdout  # as on a terminal of 60 columns
     for row in kept:
         for name, value in row.items():
-            assert str(value) in piped
-            assert re.search(rf"^{name} +{re.escape(str(value))}", shown, re.MULTILINE), name
+            text = "NULL" if value is None else str(value)
+            assert text in piped
+            assert re.search(rf"^{name} +{re.escape(text)}", shown, re.MULTILINE), name
 
 
 @pytest.mark.parametrize(
