@@ -10,7 +10,7 @@ of convolutions, fragmentation) is not in it.
 import argparse
 import dataclasses
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,11 +23,17 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's has no annotations
-    """Counts the bytes of the tensors that are made inside it, and how many live at once."""
+    """Counts the bytes of the tensors that are made inside it, and how many live at once.
 
-    def __init__(self) -> None:
+    Args:
+        apart: tensors from outside, weights mostly, that do not count where something inside is a
+            view of them.
+    """
+
+    def __init__(self, apart: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.peak = 0
+        self._apart = {tensor.untyped_storage()._cdata for tensor in apart}
         self._live: dict[int, int] = {}
         self._watched: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
@@ -48,7 +54,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
 
     def _watch(self, storage: torch.UntypedStorage) -> None:
         key = storage._cdata
-        if key in self._live:
+        if key in self._live or key in self._apart:
             return
         self._live[key] = storage.nbytes()
 

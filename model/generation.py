@@ -219,7 +219,8 @@ class _Run:
         self.ranks, self.store, self.watch = ranks, store, watch
         side = generator.token_side
         tokens = (request.height // side) * (request.width // side)
-        self.formed = batches(self.plan, execution, tokens, generator.size, ranks.size)
+        itemsize = generator.network.dtype.itemsize
+        self.formed = batches(self.plan, execution, tokens, generator.size, ranks.size, itemsize)
         # Hashing all weights takes a while, and only names what is stored.
         self.keys = request.keys(generator.fingerprint) if store else {}
         self.wanted = useful(self.plan)

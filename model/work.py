@@ -26,7 +26,8 @@ class Execution:
         batch: windows denoised at once, at most; None: breadth first as many as the memory allows,
             spread over the ranks, and depth first one. For results that are bit-equal on any number
             of ranks, name a number.
-        memory: bytes that the activations of a batch may take, where `batch` is None.
+        memory: bytes that the network's activations for a batch may take, where `batch` is None;
+            weights, and encoding and decoding, which run window by window, come on top.
     """
 
     order: Order = "breadth"
@@ -42,18 +43,27 @@ class Execution:
             raise ValueError(f"memory={self.memory}: must be positive")
 
 
-def window_bytes(config: DiTConfig, tokens: int) -> int:
-    """About what one window's forward takes beside the weights, in bfloat16.
+def window_bytes(config: DiTConfig, tokens: int, itemsize: int) -> int:
+    """About what one window's forward takes beside the weights and the text.
 
-    The widest moments of a block: the stream in float32 and bfloat16 with its normalised copy, and
-    either queries, keys, values and attention's output or twice the feed-forward's inside.
+    The widest moments of a block, when four tensors of the stream's width are alive: either twice
+    the feed-forward's inside, or what came of it while it is added to the stream in float32. The
+    rotary tables stay all the time. Measured, this is within 5 %; what a device's kernels take for
+    themselves is not in it.
+
+    Args:
+        config: size of the network.
+        tokens: of the window.
+        itemsize: bytes of a number of the network's dtype.
     """
-    attention, feed_forward = 5 * 2 * config.width, 2 * 2 * config.ffn_dim
-    return tokens * ((4 + 4 + 2) * config.width + max(attention, feed_forward))
+    stream, tables = 4 * itemsize * config.width, 2 * 4 * config.attention_head_dim
+    feed_forward = 2 * itemsize * config.ffn_dim
+    residual = (itemsize + 3 * 4) * config.width
+    return tokens * (tables + stream + max(feed_forward, residual))
 
 
 def batches(
-    plan: Plan, execution: Execution, tokens: int, config: DiTConfig, ranks: int
+    plan: Plan, execution: Execution, tokens: int, config: DiTConfig, ranks: int, itemsize: int
 ) -> list[tuple[Node, ...]]:
     """The plan's nodes in the order that they are run, those together that share a batch.
 
@@ -66,6 +76,7 @@ def batches(
         tokens: of one latent frame.
         config: size of the network.
         ranks: over which an automatic batch is spread.
+        itemsize: bytes of a number of the network's dtype.
     """
     nodes = plan.depth_first() if execution.order == "depth" else plan.breadth_first()
     wanted = useful(plan)
@@ -75,7 +86,7 @@ def batches(
         by_length = sorted(row, key=lambda node: node.latent_count)
         for latents, alike in itertools.groupby(by_length, key=lambda node: node.latent_count):
             members = tuple(alike)
-            fitting = max(execution.memory // window_bytes(config, tokens * latents), 1)
+            fitting = max(execution.memory // window_bytes(config, tokens * latents, itemsize), 1)
             spread = 1 if execution.order == "depth" else -(-len(members) // ranks)
             size = execution.batch or min(fitting, spread)
             formed += [members[at : at + size] for at in range(0, len(members), size)]

@@ -13,8 +13,9 @@ from model.dit import MultiMaskDiT
 from model.generation import Finished, TreeGenerator
 from model.node_store import NodeStore
 from model.request import Change, Request
-from model.sampling import LevelSampling, Sampling, derived_seed, noise
-from model.work import Execution
+from model.sampling import LevelSampling, Sampling, Window, derived_seed, noise
+from model.tree import Node
+from model.work import Execution, window_bytes
 from tests.model.tiny import stock_twin
 from tests.model.tiny_generator import (
     FRAMES,
@@ -83,6 +84,25 @@ def test_order_changes_nothing(generator: TreeGenerator, plain: torch.Tensor) ->
 def test_batches_agree(generator: TreeGenerator, plain: torch.Tensor, execution: Execution) -> None:
     together = video_of(generator.generate(tiny_request(), execution))
     torch.testing.assert_close(together, plain, rtol=0, atol=1e-4)
+
+
+def test_a_narrower_dtype_makes_larger_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    denoise = TreeGenerator.denoise
+
+    def watched(this: TreeGenerator, windows: list[Window], node: Node, request: Request) -> object:
+        sizes.append(len(windows))
+        return denoise(this, windows, node, request)
+
+    monkeypatch.setattr(TreeGenerator, "denoise", watched)
+    generator = tiny_generator()
+    request = tiny_request(33, schedule="f(6,24)m(1,2)", steps=(1, 1))
+    two_halves = Execution(memory=2 * window_bytes(generator.size, 2 * 5, 2))
+    video_of(generator.generate(request, two_halves))
+    assert sizes == [1, 1, 1]
+    generator.network.bfloat16()
+    video_of(generator.generate(request, two_halves))
+    assert sizes[3:] == [1, 2]
 
 
 def test_every_node_has_noise_of_its_own() -> None:
