@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.fingerprints import module_fingerprint
 
@@ -100,6 +100,11 @@ class LatentCodec(Protocol):
         """Changes with anything that changes latents; stored latents are kept under it."""
         ...
 
+    @property
+    def resident(self) -> nn.Module | None:
+        """The module that encodes and decodes where it stands; None where there is none."""
+        ...
+
     def encode(self, video: Tensor) -> Tensor:
         """Encode `[B,3,F,H,W]` in [-1,1], F = 4n+1, to float32 `[B,C,T,H/8,W/8]`.
 
@@ -142,7 +147,7 @@ class WanCodec:
             config["scale_factor_temporal"], config["scale_factor_spatial"], config["z_dim"]
         )
         self._mean, self._std = (
-            torch.tensor(config[name], device=vae.device).view(1, -1, 1, 1, 1)
+            torch.tensor(config[name]).view(1, -1, 1, 1, 1)
             for name in ("latents_mean", "latents_std")
         )
         # Tiles change the latents; slices do not.
@@ -174,6 +179,11 @@ class WanCodec:
         vae = AutoencoderKLWan.from_pretrained(str(source), subfolder=subfolder, torch_dtype=dtype)
         return cls(vae.to(device), slicing=slicing, tiling=tiling)
 
+    @property
+    def resident(self) -> nn.Module | None:
+        """See `LatentCodec.resident`."""
+        return self.vae
+
     @torch.no_grad()
     def encode(self, video: Tensor) -> Tensor:
         """See `LatentCodec.encode`."""
@@ -181,12 +191,18 @@ class WanCodec:
         posterior = self.vae.encode(video.to(self.vae.device, self.vae.dtype)).latent_dist
         mode: Tensor = posterior.mode().float()
         # Multiplying by the reciprocal, not dividing: bit-equal to Wan's pipelines.
-        return (mode - self._mean) * (1.0 / self._std)
+        mean, std = self._constants()
+        return (mode - mean) * (1.0 / std)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """See `LatentCodec.decode`."""
         self.geometry.check_latents(latents)
-        raw = latents.to(self.vae.device, torch.float32) / (1.0 / self._std) + self._mean
+        mean, std = self._constants()
+        raw = latents.to(self.vae.device, torch.float32) / (1.0 / std) + mean
         video: Tensor = self.vae.decode(raw.to(self.vae.dtype)).sample
         return video.float()
+
+    def _constants(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation, where the autoencoder stands now."""
+        return self._mean.to(self.vae.device), self._std.to(self.vae.device)

@@ -14,7 +14,7 @@ import math
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.codec import Geometry
 
@@ -146,6 +146,11 @@ class DctCodec:
         self._std = torch.tensor(self.layout.std)
         described = hashlib.sha256(repr(self.layout).encode()).hexdigest()
         self.fingerprint = f"dct-1:{described[:32]}"
+
+    @property
+    def resident(self) -> nn.Module | None:
+        """See `LatentCodec.resident`."""
+        return None
 
     @torch.no_grad()
     def encode(self, video: Tensor) -> Tensor:

@@ -158,19 +158,18 @@ class TreeGenerator:
 
     def embed(self, prompts: set[str]) -> dict[str, Tensor]:
         """Embed prompts, each by itself: `[L,D]` on the CPU."""
-        # A cache stands before its encoder.
-        encoder = getattr(self.text, "encoder", self.text)
-        with self._working(getattr(encoder, "model", None)):
-            return {prompt: self.text.encode([prompt])[0].cpu() for prompt in sorted(prompts)}
+        ordered = sorted(prompts)
+        with self._working(self.text.resident(ordered)):
+            return {prompt: self.text.encode([prompt])[0].cpu() for prompt in ordered}
 
     def encode(self, given: Tensor, mask: Tensor) -> Tensor:
         """Mask and condition latents `[4+C,T,h,w]` of one window, on the CPU."""
-        with self._working(getattr(self.codec, "vae", None)):
+        with self._working(self.codec.resident):
             return condition(given, mask, self.codec).channels()[0].cpu()
 
     def decode(self, latents: Tensor) -> Iterator[Tensor]:
         """Frames `[3,F,H,W]` of each window, on the CPU; one at a time, which bounds memory."""
-        with self._working(getattr(self.codec, "vae", None)):
+        with self._working(self.codec.resident):
             for one in latents:
                 yield self.codec.decode(one[None])[0].cpu()
 

@@ -8,6 +8,7 @@ with neither is refused.
 """
 
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
@@ -22,7 +23,8 @@ from model.errors import CheckpointError
 from model.generation import TreeGenerator
 from model.lora import load_lora
 from model.presets import DiTConfig
-from model.text import ByteEncoder, CachedTextEncoder, TextEncoder, Umt5Encoder
+from model.prompt_cache import CachedTextEncoder, known_or_loaded
+from model.text import ByteEncoder, TextEncoder, Umt5Encoder
 from model.tree import WINDOW_CAP
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ DESCRIPTION = "tempo.json"
 _FORMAT = 1
 _WAN_INDEX = "model_index.json"
 _NETWORK = "transformer"
+_UMT5 = ("text_encoder", "tokenizer")
 _SECOND_EXPERT = "transformer_2"
 
 
@@ -127,7 +130,8 @@ class Loading:
             float32, as its makers have it.
         offload: see `TreeGenerator`.
         tiling: decode and encode pictures in tiles; needed above 480p, and not quite the same.
-        prompt_cache: folder of embeddings that are kept.
+        prompt_cache: folder of embeddings that are kept; where it has all prompts, the text
+            encoder need not be loaded.
         adapters: fused in this order.
     """
 
@@ -137,6 +141,11 @@ class Loading:
     tiling: bool = False
     prompt_cache: Path | None = None
     adapters: tuple[Adapter, ...] = ()
+
+    @property
+    def rest(self) -> torch.device:
+        """Where parts are while they do not work."""
+        return torch.device("cpu" if self.offload else self.device)
 
 
 def save_generator(folder: Path, network: "MultiMaskDiT", spec: GeneratorSpec) -> None:
@@ -206,13 +215,11 @@ def generator_files(folder: Path) -> list[Path]:
     folders = [folder / _NETWORK]
     for source, names in (
         (spec.codec.source, ("vae",) if spec.codec.kind == "wan" else ()),
-        (spec.text.source, ("text_encoder", "tokenizer") if spec.text.kind == "umt5" else ()),
+        (spec.text.source, _UMT5 if spec.text.kind == "umt5" else ()),
     ):
         folders += [Path(source or folder) / name for name in names]
     described = [path for name in (DESCRIPTION,) if (path := folder / name).is_file()]
-    return described + [
-        path for place in folders for path in sorted(place.rglob("*")) if path.is_file()
-    ]
+    return described + [path for place in folders for path in _files(place)]
 
 
 def _parsed(path: Path) -> GeneratorSpec:
@@ -253,7 +260,6 @@ def load_generator(folder: Path, loading: Loading | None = None) -> TreeGenerato
 
     loading = loading or Loading()
     spec = read_spec(folder)
-    rest = torch.device("cpu" if loading.offload else loading.device)
     try:
         network = MultiMaskDiT.from_pretrained(folder / _NETWORK, torch_dtype=loading.dtype)
         for number, adapter in enumerate(loading.adapters):
@@ -261,10 +267,10 @@ def load_generator(folder: Path, loading: Loading | None = None) -> TreeGenerato
                 network, adapter.file, weight=adapter.weight, fuse=True, name=f"adapter_{number}"
             )
         codec = load_codec(folder, spec.codec, loading)
-        text = load_text_encoder(folder, spec.text, loading, rest)
+        text = load_text_encoder(folder, spec.text, loading)
     except OSError as error:
         raise CheckpointError(f"checkpoint {folder} is incomplete: {error}") from error
-    torch.nn.Module.to(network, rest).requires_grad_(False)
+    torch.nn.Module.to(network, loading.rest).requires_grad_(False)
     return TreeGenerator(network, codec, text, loading.offload, torch.device(loading.device))
 
 
@@ -272,28 +278,36 @@ def load_codec(folder: Path, spec: CodecSpec, loading: Loading) -> LatentCodec:
     """Load the codec that a spec names; `folder` is where its weights are if it names no source."""
     if spec.kind == "dct":
         return DctCodec(spec.layout or standard_layout(spec.scale))
-    codec = WanCodec.load(
-        spec.source or folder, device=loading.device, tiling=loading.tiling, slicing=True
+    return WanCodec.load(
+        spec.source or folder, device=loading.rest, tiling=loading.tiling, slicing=True
     )
-    if loading.offload:
-        torch.nn.Module.to(
-            codec.vae, "cpu"
-        )  # its constants stay on the device, where it comes back to work
-    return codec
 
 
-def load_text_encoder(
-    folder: Path, spec: TextSpec, loading: Loading, rest: torch.device
-) -> TextEncoder:
-    """Load the text encoder that a spec names, onto the device `rest`; as `load_codec`."""
-    encoder: TextEncoder
+def load_text_encoder(folder: Path, spec: TextSpec, loading: Loading) -> TextEncoder:
+    """Load the text encoder that a spec names; as `load_codec`.
+
+    Behind a prompt cache that remembers it, it is loaded only when a prompt is missing. That takes
+    files whose state can be seen: one that is named on the hub is loaded always.
+    """
     if spec.kind == "bytes":
         assert spec.width is not None
-        encoder = ByteEncoder(width=spec.width, length=spec.length)
-    else:
-        encoder = Umt5Encoder.load(
-            spec.source or folder, length=spec.length, dtype=loading.dtype, device=rest
-        )
-    if loading.prompt_cache is not None:
-        return CachedTextEncoder(encoder, loading.prompt_cache)
-    return encoder
+        return _cached(ByteEncoder(width=spec.width, length=spec.length), loading)
+    source = spec.source or folder
+    load = functools.partial(
+        Umt5Encoder.load, source, length=spec.length, dtype=loading.dtype, device=loading.rest
+    )
+    if loading.prompt_cache is None or not Path(source).is_dir():
+        return _cached(load(), loading)
+    files = [path for name in _UMT5 for path in _files(Path(source) / name)]
+    settings = (str(loading.dtype), str(spec.length))
+    return _cached(known_or_loaded(loading.prompt_cache, files, settings, load), loading)
+
+
+def _cached(encoder: TextEncoder, loading: Loading) -> TextEncoder:
+    if loading.prompt_cache is None:
+        return encoder
+    return CachedTextEncoder(encoder, loading.prompt_cache)
+
+
+def _files(place: Path) -> list[Path]:
+    return [path for path in sorted(place.rglob("*")) if path.is_file()]

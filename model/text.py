@@ -3,13 +3,12 @@
 Embeddings are `[B,L,D]`, zero after the prompt's own tokens; the network reads all L of them, and
 no mask goes along, as in Wan. Which encoder it is, is the recipe's choice: a network trained on one
 cannot be prompted through another, and none stands in for another. UMT5-xxl is 11 GB, so its
-embeddings can be kept on disk.
+embeddings can be kept on disk (`model.prompt_cache`).
 """
 
 import hashlib
 import html
 import math
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
@@ -17,11 +16,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 import ftfy
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from model.errors import PromptCacheError
 from model.fingerprints import module_fingerprint
 
 if TYPE_CHECKING:
@@ -44,6 +40,10 @@ class TextEncoder(Protocol):
     @property
     def fingerprint(self) -> str:
         """Changes with anything that changes embeddings; stored ones are kept under it."""
+        ...
+
+    def resident(self, texts: list[str], /) -> nn.Module | None:
+        """The module that embeds these prompts where it stands; None where none is run for them."""
         ...
 
     def encode(self, texts: list[str]) -> Tensor:
@@ -105,6 +105,11 @@ class Umt5Encoder:
         torch.nn.Module.to(model, device)
         return cls(tokenizer, model, length=length)
 
+    def resident(self, _: list[str], /) -> nn.Module | None:
+        """See `TextEncoder.resident`."""
+        model: nn.Module = self.model
+        return model
+
     @torch.no_grad()
     def encode(self, texts: list[str]) -> Tensor:
         """See `TextEncoder.encode`; in the model's dtype and on its device."""
@@ -151,6 +156,10 @@ class ByteEncoder:
         self._end = signs[bytes_at_places]
         self._order = signs[bytes_at_places + 1 :] * self._ORDER
 
+    def resident(self, _: list[str], /) -> nn.Module | None:
+        """See `TextEncoder.resident`."""
+        return None
+
     def encode(self, texts: list[str]) -> Tensor:
         """See `TextEncoder.encode`; float32 on the CPU."""
         embedded = torch.zeros(len(texts), self.length, self.width)
@@ -184,78 +193,3 @@ def _signs(count: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         state ^= state >> np.uint64(31)
     return np.where(state >> np.uint64(63), np.float32(1), np.float32(-1))
-
-
-class CachedTextEncoder:
-    """An encoder whose embeddings are kept on disk, each once.
-
-    A file holds one prompt's own tokens, its padding left out, under a name made of the encoder's
-    fingerprint and the text. It is written under another name and then renamed, so that several
-    processes can share a folder.
-
-    Args:
-        encoder: makes what is not there yet; a small proxy may stand in while everything is there.
-        folder: where the files are; made if needed.
-    """
-
-    def __init__(self, encoder: TextEncoder, folder: Path) -> None:
-        self.encoder = encoder
-        self.folder = folder
-
-    @property
-    def length(self) -> int:
-        """See `TextEncoder.length`."""
-        return self.encoder.length
-
-    @property
-    def width(self) -> int:
-        """See `TextEncoder.width`."""
-        return self.encoder.width
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the encoder: where an embedding was kept does not change it."""
-        return self.encoder.fingerprint
-
-    def path(self, text: str) -> Path:
-        """Where the embedding of a prompt is kept."""
-        key = hashlib.sha256(f"{self.fingerprint}\0{text}".encode()).hexdigest()[:32]
-        return self.folder / key[:2] / f"{key}.safetensors"
-
-    def encode(self, texts: list[str]) -> Tensor:
-        """See `TextEncoder.encode`; on the CPU.
-
-        Raises:
-            PromptCacheError: a file is damaged, or of another encoder.
-        """
-        missing = [text for text in dict.fromkeys(texts) if not self.path(text).is_file()]
-        if missing:
-            for text, embedded in zip(missing, self.encoder.encode(missing), strict=True):
-                self._write(text, embedded.cpu())
-        return torch.stack([self._read(text) for text in texts])
-
-    def _write(self, text: str, embedded: Tensor) -> None:
-        used = embedded.ne(0).any(dim=1).nonzero()
-        own = int(used.max()) + 1 if len(used) else 0
-        path = self.path(text)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}.part")
-        described = {"encoder": self.fingerprint, "text": text}
-        save_file({"tokens": embedded[:own].contiguous()}, unfinished, metadata=described)
-        unfinished.replace(path)
-
-    def _read(self, text: str) -> Tensor:
-        path = self.path(text)
-        try:
-            with safe_open(path, framework="pt") as file:
-                tokens: Tensor = file.get_tensor("tokens")
-        except (SafetensorError, OSError) as error:
-            raise PromptCacheError(f"{path} cannot be read ({error}); delete it") from error
-        if tokens.ndim != 2 or len(tokens) > self.length or tokens.shape[1] != self.width:
-            raise PromptCacheError(
-                f"{path} holds {tuple(tokens.shape)}, not up to {self.length} x {self.width}: "
-                "delete it"
-            )
-        embedded = tokens.new_zeros(self.length, self.width)
-        embedded[: len(tokens)] = tokens
-        return embedded

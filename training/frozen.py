@@ -26,7 +26,7 @@ def frozen_codec(config: TrainConfig, device: torch.device) -> LatentCodec:
 def frozen_text(config: TrainConfig, device: torch.device) -> TextEncoder:
     """The text encoder, on its device, in the dtype of the run. Raises as `frozen_codec` does."""
     with _found("text", config.text.source):
-        return load_text_encoder(_folder(config), config.text, _loading(config, device), device)
+        return load_text_encoder(_folder(config), config.text, _loading(config, device))
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from curation.identities import digest
 from model.schedule import TOP_RATE
@@ -107,6 +107,10 @@ class StoredText:
     def fingerprint(self) -> str:
         """That of the encoder which made them."""
         return self.shards.head.fingerprint
+
+    def resident(self, _: list[str], /) -> nn.Module | None:
+        """See `TextEncoder.resident`."""
+        return None
 
     def encode(self, texts: list[str]) -> Tensor:
         """See `TextEncoder.encode`; on the CPU.

@@ -7,16 +7,21 @@ import numpy as np
 import pytest
 import torch
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+from torch import nn
 
 from model import presets
+from model.codec import WanCodec
+from model.dct import DctCodec
 from model.dit import MultiMaskDiT
 from model.generation import Finished, TreeGenerator
 from model.node_store import NodeStore
+from model.prompt_cache import CachedTextEncoder
 from model.request import Change, Request
 from model.sampling import LevelSampling, Sampling, Window, derived_seed, noise
+from model.text import Umt5Encoder
 from model.tree import Node
 from model.work import Execution, window_bytes
-from tests.model.tiny import stock_twin
+from tests.model.tiny import stock_twin, tiny_network
 from tests.model.tiny_generator import (
     FRAMES,
     HEIGHT,
@@ -26,6 +31,7 @@ from tests.model.tiny_generator import (
     tiny_request,
     video_of,
 )
+from tests.model.tiny_wan import tiny_vae, tokenizer, umt5
 
 ONE = Execution(batch=1)
 
@@ -343,7 +349,66 @@ def test_refused_requests(options: dict[str, object], message: str) -> None:
         dataclasses.replace(request, **options)
 
 
-def test_offloaded_parts_come_back(generator: TreeGenerator, plain: torch.Tensor) -> None:
-    # On a processor alone the moves are not seen, but that they harm nothing is.
-    moving = dataclasses.replace(generator, offload=True)
-    assert torch.equal(video_of(moving.generate(tiny_request(), ONE)), plain)
+AWAY = torch.device("cuda", 3)
+
+
+class Places:
+    """Where modules are said to stand: none is moved, for there may be no device to move to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, modules: dict[str, nn.Module]) -> None:
+        self.where = dict.fromkeys(modules, torch.device("cpu"))
+        self.moves: list[tuple[str, torch.device]] = []
+        self.worked: dict[str, set[torch.device]] = {}
+        self._names = {id(module): name for name, module in modules.items()}
+        monkeypatch.setattr(nn.Module, "to", self._move)
+
+    def _move(self, module: nn.Module, device: torch.device | str) -> nn.Module:
+        name = self._names[id(module)]
+        self.where[name] = torch.device(device)
+        self.moves.append((name, self.where[name]))
+        # What is needed there is what the largest needs.
+        assert list(self.where.values()).count(AWAY) <= 1
+        return module
+
+    def watch(self, name: str, part: str, module: nn.Module) -> None:
+        """Note where the module `name` stands whenever this part of it runs."""
+        worked = self.worked.setdefault(part, set())
+        module.register_forward_pre_hook(lambda *_: worked.add(self.where[name]))
+
+
+def test_parts_work_on_the_device_and_rest_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    text = Umt5Encoder(tokenizer(), umt5(), length=8)
+    codec = WanCodec(tiny_vae())
+    generator = TreeGenerator(tiny_network(), codec, text, offload=True, device=AWAY)
+    places = Places(
+        monkeypatch, {"network": generator.network, "vae": codec.vae, "text": text.model}
+    )
+    places.watch("network", "network", generator.network)
+    places.watch("text", "text", text.model)
+    places.watch("vae", "encoder", codec.vae.encoder)
+    places.watch("vae", "decoder", codec.vae.decoder)
+    request = tiny_request(17, schedule="f(12,24)m(1,2)", steps=(1, 1), given=(0,))
+    moved = video_of(generator.generate(request, ONE))
+    assert places.worked == {key: {AWAY} for key in ("network", "text", "encoder", "decoder")}
+    assert set(places.where.values()) == {torch.device("cpu")}
+    assert [name for name, _ in places.moves[:4]] == ["text", "text", "vae", "vae"]
+    still = dataclasses.replace(generator, offload=False)
+    seen = len(places.moves)
+    assert torch.equal(video_of(still.generate(request, ONE)), moved)
+    assert len(places.moves) == seen
+
+
+def test_nothing_is_moved_for_prompts_that_are_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = Umt5Encoder(tokenizer(), umt5(), length=8)
+    kept = CachedTextEncoder(text, tmp_path)
+    generator = TreeGenerator(tiny_network(), DctCodec(), kept, offload=True, device=AWAY)
+    places = Places(monkeypatch, {"network": generator.network, "text": text.model})
+    generator.embed({"a red ball", ""})
+    assert [name for name, _ in places.moves] == ["text", "text"]
+    generator.embed({"a red ball", ""})
+    assert len(places.moves) == 2
+    generator.embed({"a red ball", "the hill"})
+    assert len(places.moves) == 4

@@ -2,16 +2,17 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
-from model import presets
+from model import presets, prompt_cache
 from model.codec import WanCodec
 from model.dct import DctCodec, Layout, standard_layout
-from model.errors import CheckpointError
+from model.errors import CheckpointError, PromptCacheError
 from model.generator_folder import (
     Adapter,
     CodecSpec,
@@ -26,10 +27,11 @@ from model.generator_folder import (
     warnings_of,
 )
 from model.lora import LoraSettings, add_lora, save_lora
+from model.text import Umt5Encoder
 from model.work import Execution
 from tests.model.tiny import tiny_network
 from tests.model.tiny_generator import tiny_request, video_of
-from tests.model.tiny_wan import tiny_vae
+from tests.model.tiny_wan import tiny_vae, tokenizer, umt5
 
 BYTES = TextSpec("bytes", length=8, width=presets.tiny().text_dim)
 DEBUG = GeneratorSpec(CodecSpec("dct"), BYTES)
@@ -80,6 +82,101 @@ def test_an_autoencoder_beside_the_network(tmp_path: Path) -> None:
     video = video_of(loaded.generate(request, Execution(batch=1)))
     assert video.shape[1] == 33
     assert video.abs().max() <= 1
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """One entry for each time that a UMT5 is loaded."""
+    seen: list[object] = []
+    load = Umt5Encoder.load
+
+    def counted(source: object, **options: object) -> Umt5Encoder:
+        seen.append(source)
+        return load(source, **options)
+
+    monkeypatch.setattr(Umt5Encoder, "load", counted)
+    return seen
+
+
+@pytest.fixture
+def prompted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a UMT5 whose files have not changed for a while."""
+    torch.set_num_threads(1)
+    made = tmp_path / "prompted"
+    save_generator(made, tiny_network(), GeneratorSpec(CodecSpec("dct"), TextSpec("umt5", None, 8)))
+    tokenizer().save_pretrained(made / "tokenizer")
+    umt5().save_pretrained(made / "text_encoder")
+    monkeypatch.setattr(prompt_cache, "_SETTLED_NS", 0)
+    return made
+
+
+SHORT = tiny_request(17, schedule="f(24)m(1)", steps=(1,))
+
+
+def test_kept_prompts_spare_the_text_encoder(
+    prompted: Path, loads: list[object], tmp_path: Path
+) -> None:
+    plain = video_of(load_generator(prompted).generate(SHORT))
+    loading = Loading(prompt_cache=tmp_path / "prompts")
+    loads.clear()
+    first = load_generator(prompted, loading)
+    assert torch.equal(video_of(first.generate(SHORT)), plain)
+    assert len(loads) == 1
+    again = load_generator(prompted, loading)
+    assert torch.equal(video_of(again.generate(SHORT)), plain)
+    assert again.fingerprint == first.fingerprint
+    assert len(loads) == 1
+    other = dataclasses.replace(SHORT, prompt="the red hill")
+    found = video_of(again.generate(other))
+    assert len(loads) == 2  # for the one that was missing, and only then
+    assert torch.equal(found, video_of(load_generator(prompted).generate(other)))
+    # In another dtype, or cut elsewhere, embeddings are others.
+    load_generator(prompted, dataclasses.replace(loading, dtype=torch.bfloat16))
+    assert len(loads) == 4
+
+
+def test_exchanged_weights_are_noticed(prompted: Path, loads: list[object], tmp_path: Path) -> None:
+    loading = Loading(prompt_cache=tmp_path / "prompts")
+    before = load_generator(prompted, loading)
+    list(before.generate(SHORT))
+    weights = prompted / "text_encoder" / "model.safetensors"
+    times, size = weights.stat(), weights.stat().st_size
+    umt5(1).save_pretrained(tmp_path / "other")
+    weights.write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert weights.stat().st_size == size
+    after = load_generator(prompted, loading)
+    assert len(loads) == 2
+    assert after.text.fingerprint != before.text.fingerprint
+    plain = video_of(load_generator(prompted).generate(SHORT))
+    assert torch.equal(video_of(after.generate(SHORT)), plain)
+
+
+def test_weights_exchanged_during_a_run_are_refused(prompted: Path, tmp_path: Path) -> None:
+    loading = Loading(prompt_cache=tmp_path / "prompts")
+    list(load_generator(prompted, loading).generate(SHORT))
+    waiting = load_generator(prompted, loading)
+    umt5(1).save_pretrained(prompted / "text_encoder")
+    list(waiting.generate(SHORT))  # these are the old encoder's, and are under its name
+    with pytest.raises(PromptCacheError, match=r"delete that file and run\s+again"):
+        waiting.embed({"the hill"})
+
+
+def test_files_that_changed_a_moment_ago_are_not_remembered(
+    prompted: Path, loads: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_cache, "_SETTLED_NS", 3600 * 10**9)
+    for _ in range(2):
+        load_generator(prompted, Loading(prompt_cache=tmp_path / "prompts"))
+    assert len(loads) == 2
+    monkeypatch.setattr(prompt_cache, "_SETTLED_NS", 0)
+    for _ in range(2):
+        load_generator(prompted, Loading(prompt_cache=tmp_path / "prompts"))
+    assert len(loads) == 3
+    [remembered] = (tmp_path / "prompts" / "encoders").iterdir()
+    remembered.write_text("{")
+    load_generator(prompted, Loading(prompt_cache=tmp_path / "prompts"))
+    assert len(loads) == 4
 
 
 def test_layouts_are_kept(tmp_path: Path) -> None:

@@ -7,42 +7,13 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, WanImageToVideoPipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from model.errors import PromptCacheError
-from model.text import ByteEncoder, CachedTextEncoder, Umt5Encoder, clean_prompt
-from tests.model.tiny_wan import tiny_vae
+from model.prompt_cache import CachedTextEncoder
+from model.text import ByteEncoder, Umt5Encoder, clean_prompt
+from tests.model.tiny_wan import tiny_vae, tokenizer, umt5
 
-PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
-WORDS = [PAD, END, UNKNOWN, "a", "red", "ball", "rolls", "&", "down", "the", "hill"]
 PROMPTS = ["a red ball", "", "the  red ball\n rolls &amp;amp; down the hill", "unheard words"]
-
-
-def tokenizer() -> PreTrainedTokenizerFast:
-    words = {word: number for number, word in enumerate(WORDS)}
-    inner = Tokenizer(WordLevel(words, unk_token=UNKNOWN))
-    inner.pre_tokenizer = Whitespace()
-    inner.post_processor = TemplateProcessing(single=f"$A {END}", special_tokens=[(END, 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=inner, pad_token=PAD, eos_token=END, unk_token=UNKNOWN
-    )
-
-
-def umt5(seed: int = 0) -> UMT5EncoderModel:
-    torch.manual_seed(seed)
-    config = UMT5Config(
-        vocab_size=len(WORDS),
-        d_model=32,
-        d_kv=8,
-        d_ff=37,
-        num_layers=2,
-        num_heads=4,
-    )
-    return UMT5EncoderModel(config).eval()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.text import ByteEncoder, TextEncoder, Umt5Encoder
-from tests.model.test_text import tokenizer, umt5
+from tests.model.tiny_wan import tokenizer, umt5
 from training.errors import SideShardError
 from training.samples import Shot
 from training.side_shards import SideRef, publish_set, write_shard
