@@ -16,7 +16,8 @@ TOP_RATE = 24
 TEMPORAL_STRIDE = 4
 """Frames that a latent folds together; the first latent of a segment holds one frame."""
 
-_NOTATION = re.compile(r"f\(([\d\s,]+)\)\s*m\(([\d\s,]+)\)")
+_NUMBERS = r"\s*([0-9]{1,9}(?:\s*,\s*[0-9]{1,9})*)\s*"
+_NOTATION = re.compile(rf"f\({_NUMBERS}\)\s*m\({_NUMBERS}\)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,8 +82,7 @@ class Schedule:
                 "e.g. f(6,12,24)m(1,2,4)"
             )
         rates, segments = (
-            tuple(int(number) for number in part.split(",") if number.strip())
-            for part in match.groups()
+            tuple(int(number) for number in part.split(",")) for part in match.groups()
         )
         return cls(rates, segments, tuple(steps), top_rate)
 
@@ -114,6 +114,21 @@ class Schedule:
         that differ by one unit cost nothing.
         """
         return tuple(u * (m & -m) for u, m in zip(self.units, self.segments, strict=True))
+
+    @property
+    def shortest(self) -> int:
+        """Top-rate frames that the levels below the first span at least: no segment is empty."""
+        separate = each = 0
+        for level in range(len(self.rates) - 1, 0, -1):
+            count, above, unit = self.segments[level], self.segments[level - 1], self.units[level]
+            if count > 1:
+                each = max(each, unit)
+            each = -(-each // unit) * unit
+            if count % above:  # divided without regard to the level above, see `boundaries`
+                separate, each = max(separate, count * each), 0
+            else:
+                each *= count // above
+        return max(separate, each)
 
     def boundaries(self, start: int, end: int, level: int, above: Sequence[int]) -> list[int]:
         """Ends of a level's segments, on multiples of its unit from `start`.

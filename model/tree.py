@@ -19,6 +19,9 @@ from model.schedule import TEMPORAL_STRIDE, Schedule
 
 WINDOW_CAP = 153
 """Longest window in frames that the default training recipe shows the network."""
+_MOST_ROUNDING = 2
+"""A video longer than a window is not planned longer than so many times what was asked, for the
+sake of its segments: all that is beyond is generated and thrown away."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -250,8 +253,8 @@ def plan_tree(
         window_cap: longest window in frames that the network was trained on.
 
     Raises:
-        ValueError: nothing to generate, given frames outside the video, or off a level's grid
-            under `strict`.
+        ValueError: nothing to generate, far more segments than such a video has room for, given
+            frames outside the video, or off a level's grid under `strict`.
     """
     singles = _check_request(schedule, frames, prefix, given)
     first = max(prefix - 1, 0)
@@ -270,6 +273,12 @@ def _check_request(
         raise ValueError(
             f"frames={frames}, prefix={prefix}: frames counts the prefix too, so it must be "
             f"larger; to add 480 frames ask for {max(prefix, 0) + 480}"
+        )
+    first = max(prefix - 1, 0)
+    if schedule.shortest >= max(_MOST_ROUNDING * (frames - first), WINDOW_CAP):
+        raise ValueError(
+            f"frames={frames}: {schedule} divides a level into so many segments that it needs "
+            f"{first + schedule.shortest + 1} frames; plan with fewer segments, or ask for so many"
         )
     stride = schedule.strides[0]
     if prefix and (prefix - 1) % stride:
@@ -302,14 +311,11 @@ def _level_bounds(schedule: Schedule, last: int, first: int) -> list[list[int]]:
     root, *below = schedule.moduli
     continued = first > 0 and bool(below)
     start, modulus = (first, math.lcm(*below)) if continued else (0, math.lcm(root, *below))
-    end = start + _round_up(last - start, modulus)
-    while True:
-        rows = [[0, _round_up(end, root)]]
-        for level in range(1, len(schedule.rates)):
-            rows.append(schedule.boundaries(start, end, level, rows[-1]))
-        if all(a < b for row in rows if len(row) > 2 for a, b in itertools.pairwise(row)):
-            return rows
-        end += modulus  # too short for so many segments
+    end = start + _round_up(max(last - start, schedule.shortest), modulus)
+    rows = [[0, _round_up(end, root)]]
+    for level in range(1, len(schedule.rates)):
+        rows.append(schedule.boundaries(start, end, level, rows[-1]))
+    return rows
 
 
 def _placements(

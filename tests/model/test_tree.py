@@ -4,11 +4,11 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model.schedule import Schedule
-from model.tree import Plan, plan_tree
+from model.tree import WINDOW_CAP, Plan, _level_bounds, plan_tree
 
 THREE = Schedule.parse("f(6,12,24)m(1,2,4)")
 
@@ -39,6 +39,8 @@ def plans(draw: st.DrawFn) -> Plan:
     schedule = draw(schedules())
     prefix = draw(st.sampled_from([0, 0, 1])) * (1 + schedule.strides[0] * draw(st.integers(0, 40)))
     frames = prefix + draw(st.integers(1, 700))
+    asked = frames - max(prefix - 1, 0)
+    assume(schedule.shortest < max(2 * asked, WINDOW_CAP))  # others are refused, see below
     single = draw(st.sets(st.integers(prefix, frames - 1), max_size=4))
     return plan_tree(schedule, frames, prefix=prefix, given=single)
 
@@ -275,11 +277,56 @@ def test_a_plan_is_a_json_document() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "f(6,24)", "f()m()", "f(6,24)m(1,4) x", "m(1)f(24)", "f(,)m(1)"]
-)
+    "text", ["", "f(6,24)", "f()m()", "f(6,24)m(1,4) x", "m(1)f(24)", "f(,)m(1)", "f(6 12)m(1,2)",
+     "f(6,,12)m(1,2)", "f(6,24)m(1,1e3)", f"f(6,24)m(1,{'9' * 5000})"]
+)  # fmt: skip
 def test_other_notations_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"schedule=|rates="):
+    with pytest.raises(ValueError, match=r"schedule=.* write the rates and the segments"):
         Schedule.parse(text)
+
+
+def test_spaces_between_the_parts_mean_nothing() -> None:
+    assert Schedule.parse(" f( 6 , 12,24 ) m(1, 2,4 ) ") == THREE
+
+
+def test_more_segments_than_a_video_has_room_for_are_refused() -> None:
+    many = Schedule.parse("f(6,24)m(1,9999)")
+    with pytest.raises(ValueError, match=r"needs 39997 frames; plan with fewer segments"):
+        plan_tree(many, 121)
+    hundred = Schedule.parse("f(6,24)m(1,100)")
+    with pytest.raises(ValueError, match="needs 401 frames"):
+        plan_tree(hundred, 121)
+    assert plan_tree(hundred, 401).end == 400
+    with pytest.raises(ValueError, match="needs 3999999997 frames"):
+        plan_tree(Schedule.parse("f(6,24)m(1,999999999)"), 121)
+    # Twice is planned, more is not; and so is what is no longer than one window.
+    sixty = Schedule.parse("f(6,24)m(1,60)")
+    assert plan_tree(sixty, 121).end == 240
+    with pytest.raises(ValueError, match="needs 241 frames"):
+        plan_tree(sixty, 120)
+    with pytest.raises(ValueError, match="needs 361 frames"):
+        plan_tree(sixty, 240, prefix=121)
+    assert plan_tree(Schedule.parse("f(6,24)m(1,38)"), 5).end == 160
+
+
+@given(schedules(), st.integers(1, 60), st.integers(0, 3))
+@settings(max_examples=150, deadline=None)
+def test_a_plan_ends_with_the_first_frame_that_leaves_no_segment_empty(
+    schedule: Schedule, frames: int, prefix: int
+) -> None:
+    """Against trying one end after the other."""
+    first = schedule.strides[0] * prefix
+    below = schedule.moduli[1:] if first and schedule.moduli[1:] else schedule.moduli
+    start = first if first and schedule.moduli[1:] else 0
+    for end in itertools.count(first + frames - 1):
+        if any((end - start) % modulus for modulus in below):
+            continue
+        rows = [[0, -(-end // schedule.moduli[0]) * schedule.moduli[0]]]
+        for level in range(1, len(schedule.rates)):
+            rows.append(schedule.boundaries(start, end, level, rows[-1]))
+        if all(a < b for row in rows if len(row) > 2 for a, b in itertools.pairwise(row)):
+            break
+    assert _level_bounds(schedule, first + frames - 1, first) == rows
 
 
 @pytest.mark.parametrize(
