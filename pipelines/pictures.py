@@ -26,16 +26,39 @@ _COLUMNS, _THUMBNAIL = 6, 240
 def load_picture(path: Path, width: int, height: int) -> Tensor:
     """A picture file as float32 `[3,H,W]` in [-1,1], right side up.
 
+    16 bits of grey are scaled to 8. What is transparent shows black, as a film that fades out does.
+
     Raises:
-        ValueError: there is no such file, or it is no picture that can be read.
+        ValueError: there is no such file, or it is no picture that can be read, or its numbers have
+            no known range (32 bits, whole or real).
     """
     try:
         with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened).convert("RGB")
+            upright = _opaque(_eight_bits(ImageOps.exif_transpose(opened)))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"picture {path} cannot be read: {error}") from error
     fitted = ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS)
     return to_tensor(np.asarray(fitted)[None])[:, 0]
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """The same with 8 bits a channel; Pillow's own conversion cuts 16 bits off at 255."""
+    if picture.mode.startswith("I;16"):
+        wide = np.asarray(picture).astype(np.uint32)
+        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError(
+            "its numbers have 32 bits, and what is white is not told; save it with 8 or 16 bits"
+        )
+    return picture
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """As RGB, over black where it is transparent."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, picture.convert("RGBA")).convert("RGB")
 
 
 def last_frames(film: Film, width: int, height: int, count: int) -> tuple[Tensor, int]:

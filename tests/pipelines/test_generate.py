@@ -334,6 +334,47 @@ def test_pictures_fill_the_frame(tmp_path: Path) -> None:
     assert filled[:, :, -8:].min() == 1
 
 
+def test_sixteen_bits_of_grey_keep_their_greys(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, WIDTH).round().astype(np.uint16)
+    expected = torch.from_numpy(ramp.astype(np.float32)) / 32767.5 - 1
+    rows = np.tile(ramp, (HEIGHT, 1))
+    for name, stored in (
+        ("ramp.png", rows),
+        ("ramp.tif", rows),
+        ("ramp_big.tif", rows.astype(">u2")),
+    ):
+        Image.fromarray(stored).save(tmp_path / name)
+        shown = load_picture(tmp_path / name, WIDTH, HEIGHT)
+        assert (shown - expected).abs().max() <= 1 / 255, name
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_numbers_without_a_range_are_refused(tmp_path: Path, dtype: type[np.generic]) -> None:
+    Image.fromarray(np.full((HEIGHT, WIDTH), 0.5, dtype)).save(tmp_path / "wide.tif")
+    with pytest.raises(ValueError, match=r"wide\.tif.*save it with 8 or 16 bits"):
+        load_picture(tmp_path / "wide.tif", WIDTH, HEIGHT)
+
+
+def test_what_is_transparent_is_black(tmp_path: Path) -> None:
+    red = Image.new("RGBA", (WIDTH, HEIGHT), (255, 0, 0, 255))
+    red.paste((255, 0, 0, 0), (0, 0, WIDTH // 2, HEIGHT))
+    red.paste((255, 0, 0, 51), (0, 0, WIDTH // 4, HEIGHT))
+    red.save(tmp_path / "red.png")
+    fifth, nothing, full = (
+        load_picture(tmp_path / "red.png", WIDTH, HEIGHT)[:, 8, at] for at in (2, 12, 28)
+    )
+    assert nothing.tolist() == [-1, -1, -1]
+    assert full.tolist() == [1, -1, -1]
+    assert fifth.tolist() == pytest.approx([51 / 127.5 - 1, -1, -1])
+    palette = Image.new("P", (WIDTH, HEIGHT), 1)
+    palette.putpalette([0, 255, 0, 255, 255, 255])
+    palette.paste(0, (0, 0, WIDTH // 2, HEIGHT))
+    palette.save(tmp_path / "palette.png", transparency=0)
+    shown = load_picture(tmp_path / "palette.png", WIDTH, HEIGHT)
+    assert shown[:, 8, 4].tolist() == [-1, -1, -1]
+    assert shown[:, 8, 28].tolist() == [1, 1, 1]
+
+
 def test_eight_bits_there_and_back() -> None:
     frames = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
     (back,) = to_pictures(to_tensor(frames))
