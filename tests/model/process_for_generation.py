@@ -5,6 +5,7 @@ video to OUT.
 """
 
 import datetime as dt
+import itertools
 import sys
 from pathlib import Path
 
@@ -32,11 +33,11 @@ def main(rank: int, world: int, store: str, out: Path) -> None:
         if rank >= size:
             continue
         ranks = Ranks(rank, size, group) if size > 1 else Ranks()
-        for order in ("breadth", "depth"):
-            execution = Execution(order, batch=1)
+        for order, batch in itertools.product(("breadth", "depth"), (1, 2)):
+            execution = Execution(order, batch=batch)
             segments = list(generator.generate(tiny_request(), execution, ranks=ranks))
             if rank == 0:
-                videos[f"{size} {order}"] = video_of(segments)
+                videos[f"{size} {order} {batch}"] = video_of(segments)
             else:
                 assert not segments
     if rank == 0:

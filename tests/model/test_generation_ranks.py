@@ -1,6 +1,7 @@
-"""One, two and four processes make the same video, to the bit."""
+"""One, two and four processes make the same video, to the bit, at any fixed batch."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,13 @@ def test_ranks_make_the_same_video(tmp_path: Path) -> None:
     process, store = "tests.model.process_for_generation", tmp_path / "store"
     run_ranks(process, 4, store, tmp_path / "videos.safetensors")
     videos = load_file(tmp_path / "videos.safetensors")
-    assert len(videos) == 6
-    alone = videos["1 breadth"]
-    for name, video in videos.items():
-        assert torch.equal(video, alone), name
+    assert len(videos) == 12
+    for size, order in itertools.product((4, 2, 1), ("breadth", "depth")):
+        # One by one, the order does not matter either; else it decides which windows are together.
+        assert torch.equal(videos[f"{size} {order} 1"], videos["1 breadth 1"]), (size, order)
+        assert torch.equal(videos[f"{size} {order} 2"], videos[f"1 {order} 2"]), (size, order)
+    together = (videos[f"1 {order} 2"] for order in ("breadth", "depth"))
+    torch.testing.assert_close(*together, rtol=0, atol=1e-4)
 
 
 def test_every_rank_has_work() -> None:
