@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
 from model import presets, prompt_cache
 from model.codec import WanCodec
 from model.dct import DctCodec, Layout, standard_layout
 from model.errors import CheckpointError, PromptCacheError
+from model.generation import TreeGenerator
 from model.generator_folder import (
     Adapter,
     CodecSpec,
@@ -29,7 +32,7 @@ from model.generator_folder import (
 from model.lora import LoraSettings, add_lora, save_lora
 from model.text import Umt5Encoder
 from model.work import Execution
-from tests.model.tiny import tiny_network
+from tests.model.tiny import stock_twin, tiny_network
 from tests.model.tiny_generator import tiny_request, video_of
 from tests.model.tiny_wan import tiny_vae, tokenizer, umt5
 
@@ -179,6 +182,32 @@ def test_files_that_changed_a_moment_ago_are_not_remembered(
     assert len(loads) == 4
 
 
+def test_a_wide_video_is_generated_in_tiles(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    save_generator(tmp_path, tiny_network(), GeneratorSpec(CodecSpec("wan"), BYTES))
+    tiny_vae().save_pretrained(tmp_path / "vae")
+    plan = tiny_request(17, schedule="f(12,24)m(1,2)", steps=(2, 2))
+    wide = dataclasses.replace(plan, width=272)  # tiles are 256 wide, one every 192
+    widths: dict[bool, set[int]] = {}
+    videos: dict[bool, torch.Tensor] = {}
+    for tiling in (False, True):
+        loaded = load_generator(tmp_path, Loading(tiling=tiling))
+        assert isinstance(loaded.codec, WanCodec)
+        seen = widths.setdefault(tiling, set())
+        loaded.codec.vae.decoder.register_forward_pre_hook(
+            lambda _, given, seen=seen: seen.add(8 * given[0].shape[-1])
+        )
+        loaded.codec.vae.encoder.register_forward_pre_hook(
+            lambda _, given, seen=seen: seen.add(given[0].shape[-1])
+        )
+        videos[tiling] = video_of(loaded.generate(wide, Execution(batch=1)))
+    assert widths == {False: {272}, True: {256, 80}}
+    assert videos[True].shape == videos[False].shape == (3, 17, 16, 272)
+    apart = (videos[True] - videos[False]).abs()
+    # The same picture, blended where tiles overlap, and moved by what a tile cannot see.
+    assert 1e-4 < apart.mean() < 0.05 * videos[False].std()
+
+
 def test_layouts_are_kept(tmp_path: Path) -> None:
     standard = standard_layout()
     layout = Layout(standard.coefficients, standard.mean, tuple(2 * s for s in standard.std))
@@ -222,6 +251,30 @@ def test_adapters_are_fused(folder: Path, tmp_path: Path) -> None:
     assert (one - other).abs().max() > 1e-3
     torch.testing.assert_close(one, same, rtol=0, atol=1e-6)
     assert plain.fingerprint != adapted.fingerprint
+
+
+def test_a_released_folder_generates(tmp_path: Path) -> None:
+    """Written by diffusers itself, as Wan's were."""
+    torch.set_num_threads(1)
+    WanImageToVideoPipeline(
+        tokenizer=tokenizer(),
+        text_encoder=umt5(),
+        vae=tiny_vae(),
+        scheduler=UniPCMultistepScheduler(),
+        transformer=stock_twin(tiny_network()),
+        boundary_ratio=None,
+    ).save_pretrained(tmp_path)
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written >= {"model_index.json", "transformer", "vae", "text_encoder", "tokenizer"}
+    loaded = load_generator(tmp_path)
+    text = Umt5Encoder(tokenizer(), umt5(), length=512)
+    parts = TreeGenerator(tiny_network(), WanCodec(tiny_vae()), text)
+    assert loaded.fingerprint == parts.fingerprint
+    request = tiny_request(9, schedule="f(12,24)m(1,2)", steps=(1, 1), given=(0,))
+    one, other = (video_of(generator.generate(request)) for generator in (loaded, parts))
+    # Weights that lie elsewhere in memory are multiplied with other last bits.
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+    assert one.std() > 0.01
 
 
 def test_a_released_folder(folder: Path, tmp_path: Path) -> None:
