@@ -125,9 +125,8 @@ def denoise(
     """
     device, dtype = network.device, network.dtype
     channels = torch.stack([window.channels for window in windows]).to(device, dtype)
-    positions = torch.tensor(
-        [window.positions for window in windows], dtype=torch.float64, device="cpu"
-    ).to(torch.float32)
+    # Quarters, which float32 holds exactly up to four million; Apple's GPUs have no float64.
+    positions = torch.tensor([window.positions for window in windows], dtype=torch.float32)
     positions = positions.to(device)
     texts = [torch.stack([window.text for window in windows]).to(device, dtype)]
     if level.guidance != 1.0:

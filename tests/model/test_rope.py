@@ -1,14 +1,19 @@
 """Temporal positions: upstream's tables where they are whole numbers, differences elsewhere."""
 
+import dataclasses
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import rms_norm
 
 from model.rope import TemporalRotaryPosEmbed
+from model.schedule import Schedule
+from model.tree import plan_tree
 from tests.model.tiny import inputs, tiny_network, velocity
 
 HEAD_DIM, PATCH = 128, (1, 2, 2)
@@ -114,16 +119,73 @@ def test_a_forward_within_a_forward_is_refused(rope: TemporalRotaryPosEmbed) -> 
     assert rope(LATENTS)[0].shape[0] == 1
 
 
-@settings(max_examples=15, deadline=None)
-@given(start=st.floats(0, 10_000), spacing=st.sampled_from([1.0, 2.0, 4.0, 0.25]))
-def test_a_common_offset_changes_nothing(start: float, spacing: float) -> None:
+def logits(rope: TemporalRotaryPosEmbed, positions: torch.Tensor) -> torch.Tensor:
+    """Of normalised queries and keys, rotated in float32 as upstream's attention does."""
+    generator = torch.Generator().manual_seed(0)
+    cosines, sines = rope(LATENTS[:1], positions[None])
+
+    def rotated() -> torch.Tensor:
+        tokens = torch.randn(1, 6 * TOKENS_PER_FRAME, 1, HEAD_DIM, generator=generator)
+        turned = torch.view_as_complex(rms_norm(tokens, (HEAD_DIM,)).unflatten(-1, (-1, 2)))
+        return torch.view_as_real(
+            turned * torch.complex(cosines[..., 0::2], sines[..., 1::2])
+        ).flatten(2)[0]
+
+    return rotated() @ rotated().T / math.sqrt(HEAD_DIM)
+
+
+def near_powers_of_two(test: Callable[..., None]) -> Callable[..., None]:
+    """Where the numbers of float32 become twice as coarse, within the window."""
+    for power in (256, 1024, 4096, 8192):
+        for below in (0.25, 1.0, 6.0):
+            test = example(quarters=int(4 * (power - below)), beyond=0.1, spacing=1.0)(test)
+    return test
+
+
+SPACINGS = st.sampled_from([0.25, 1.0, 2.0, 4.0])
+
+
+@near_powers_of_two
+@settings(max_examples=100, deadline=None)
+@given(quarters=st.integers(0, 40_000), beyond=st.floats(0, 0.25), spacing=SPACINGS)
+def test_a_common_offset_changes_no_logit(quarters: int, beyond: float, spacing: float) -> None:
+    """Quarters in float32, as generation has them; any number in float64, as training has."""
+    rope = TemporalRotaryPosEmbed(HEAD_DIM, PATCH, 64)
+    rows = spacing * torch.arange(6, dtype=torch.float64)
+    here = logits(rope, rows)
+    assert here.abs().max() > 2
+    offset = quarters / 4
+    for moved in ((rows + offset).float(), rows + offset + beyond):
+        assert (logits(rope, moved) - here).abs().max() < 1e-5
+
+
+def test_what_float32_cannot_hold_is_moved() -> None:
+    rope = TemporalRotaryPosEmbed(HEAD_DIM, PATCH, 64)
+    rows = torch.arange(6, dtype=torch.float64)
+    moved = (logits(rope, (rows + 8191.9).float()) - logits(rope, rows)).abs().max()
+    assert 1e-4 < moved < 1e-3
+
+
+@pytest.mark.parametrize("start", [0.25, 4095.75, 8191.75, 9999.75])
+def test_a_common_offset_changes_no_prediction(start: float) -> None:
     network, given_inputs = tiny_network().eval(), inputs()
-    rows = spacing * torch.arange(5, dtype=torch.float64).expand(2, -1)
+    rows = torch.arange(5, dtype=torch.float64).expand(2, -1)
     with torch.no_grad():
         here = velocity(network, given_inputs, rows)
-        for dtype in (torch.float64, torch.float32):
-            there = velocity(network, given_inputs, (rows + start).to(dtype))
-            assert (here - there).abs().max() < 1e-4
+        for moved in ((rows + start).float(), rows + start + 0.1):
+            assert (here - velocity(network, given_inputs, moved)).abs().max() < 1e-5
+
+
+def test_positions_of_generation_are_exact_in_float32() -> None:
+    """A day at 24 fps from the first frame on, at every rate."""
+    for rate in (1, 6, 24):
+        schedule = Schedule((rate,), (1,))
+        last = 24 * 60 * 60 * 24 // schedule.moduli[0] * schedule.moduli[0]
+        [node] = plan_tree(schedule, 97).nodes
+        for window in (node, dataclasses.replace(node, start=last, end=last + node.end)):
+            positions = torch.tensor(window.positions, dtype=torch.float64)
+            assert torch.equal(positions, positions.float().double())
+            assert torch.equal(positions * 4, (positions * 4).round())
 
 
 def test_spacing_changes_the_prediction() -> None:
