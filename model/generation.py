@@ -22,7 +22,7 @@ from model.fingerprints import module_fingerprint
 from model.node_store import NodeStore
 from model.presets import DiTConfig
 from model.ranks import Ranks
-from model.request import Request
+from model.request import SIDE_MULTIPLE, Request
 from model.sampling import Window, denoise
 from model.text import TextEncoder
 from model.tree import Node, Piece
@@ -30,9 +30,6 @@ from model.work import Execution, batches, rounds, useful
 
 if TYPE_CHECKING:
     from model.dit import MultiMaskDiT
-
-_SIDE = 16
-"""A request's sides are multiples of so many pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +104,12 @@ class TreeGenerator:
                 f"{2 * latents + MASK_CHANNELS}: use an image-to-video network, as Wan2.2-I2V is"
             )
         rows, columns = self.size.patch_size[1:]
-        if rows != columns or _SIDE % self.token_side:
+        if rows != columns or SIDE_MULTIPLE % self.token_side:
             raise ValueError(
                 f"network.patch_size = {self.size.patch_size}: sides of videos are multiples of "
-                f"{_SIDE} pixels, so a token must be a square whose side divides {_SIDE}; use a "
-                "network with Wan's patches of 2 x 2 latents, or with smaller ones"
+                f"{SIDE_MULTIPLE} pixels, so a token must be a square whose side divides "
+                f"{SIDE_MULTIPLE}; use a network with Wan's patches of 2 x 2 latents, or with "
+                "smaller ones"
             )
 
     @property

@@ -10,6 +10,7 @@ with neither is refused.
 import dataclasses
 import functools
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -118,6 +119,13 @@ class Adapter:
 
     file: Path
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.weight):
+            raise ValueError(
+                f"weight={self.weight} of {self.file}: it multiplies what is added to the network, "
+                "so give a number; 1 is as trained, 0 adds nothing"
+            )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

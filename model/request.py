@@ -20,6 +20,21 @@ from model.work import useful
 
 KEY_VERSION = "1"
 """Bumped when the same request makes other frames than before."""
+SIDE_MULTIPLE = 16
+"""Sides of videos are multiples of so many pixels: 8 make a latent, and 2 latents one of Wan's
+tokens."""
+
+
+def check_sides(width: int, height: int) -> None:
+    """Refuse a size that no video has.
+
+    Raises:
+        ValueError: a side is not a multiple of `SIDE_MULTIPLE`.
+    """
+    for side, pixels in (("width", width), ("height", height)):
+        if pixels < SIDE_MULTIPLE or pixels % SIDE_MULTIPLE:
+            near = max(round(pixels / SIDE_MULTIPLE), 1) * SIDE_MULTIPLE
+            raise ValueError(f"{side}={pixels}: must be a multiple of {SIDE_MULTIPLE}, e.g. {near}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,10 +82,7 @@ class Request:
     changes: Mapping[str, Change] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for side, pixels in (("width", self.width), ("height", self.height)):
-            if pixels < 16 or pixels % 16:
-                near = max(round(pixels / 16), 1) * 16
-                raise ValueError(f"{side}={pixels}: must be a multiple of 16, e.g. {near}")
+        check_sides(self.width, self.height)
         check_changes(self.plan, self.changes)
         self.level(self.plan.nodes[0])
         self._check_given()

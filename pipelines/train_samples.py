@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from curation.unfinished import replacing
 from curation.video.encode import FilmWriter
 from model.generation import Segment, TreeGenerator
-from model.request import Request
+from model.request import SIDE_MULTIPLE, Request, check_sides
 from model.sampling import LevelSampling, Sampling
 from model.schedule import TOP_RATE, Schedule
 from model.tree import plan_tree
@@ -33,7 +33,6 @@ from training.windows import WindowConfig, size_for
 U8 = npt.NDArray[np.uint8]
 _FOLDER = "samples"
 _MARGIN = 18
-_SIDE = 16
 
 
 def sheet_of(folder: Path, step: int) -> Path:
@@ -117,14 +116,16 @@ class HeldOutVideo:
                 long enough and of that shape; or that shape is none of a video's.
         """
         width, height = windows.sizes[0]
-        if width % _SIDE or height % _SIDE:
+        try:
+            check_sides(width, height)
+        except ValueError as error:
             raise TrainingDataError(
-                f"windows.sizes begins with {width}x{height}, and videos have multiples of {_SIDE}"
-            )
-        if _SIDE % windows.token_side:
+                f"windows.sizes begins with {width}x{height}, the size of the videos: {error}"
+            ) from error
+        if SIDE_MULTIPLE % windows.token_side:
             raise TrainingDataError(
                 f"windows.token_side = {windows.token_side}, and videos have tokens whose side "
-                f"divides {_SIDE} pixels"
+                f"divides {SIDE_MULTIPLE} pixels"
             )
         samples = Samples.open(manifest, "val")
         try:

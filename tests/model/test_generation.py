@@ -336,6 +336,7 @@ def test_levels_have_settings_of_their_own() -> None:
     ("options", "message"),
     [
         ({"width": 40}, "width=40: must be a multiple of 16"),
+        ({"height": 0}, "height=0: must be a multiple of 16, e.g. 16"),
         ({"given": {0: picture(0), 5: picture(5)}}, "frame 5 is not in the plan"),
         ({"given": {}}, "counts on frame 0"),
         ({"given": {0: picture(0)[:, :8]}}, "scale it to the video's size"),

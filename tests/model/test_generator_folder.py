@@ -253,6 +253,12 @@ def test_adapters_are_fused(folder: Path, tmp_path: Path) -> None:
     assert plain.fingerprint != adapted.fingerprint
 
 
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -float("inf")])
+def test_adapters_have_a_weight_that_is_a_number(weight: float) -> None:
+    with pytest.raises(ValueError, match=r"weight=.* of style\.safetensors: .*give a number"):
+        Adapter(Path("style.safetensors"), weight)
+
+
 def test_a_released_folder_generates(tmp_path: Path) -> None:
     """Written by diffusers itself, as Wan's were."""
     torch.set_num_threads(1)
