@@ -12,15 +12,13 @@ import torch
 from model.continuation import NEW
 from model.flow_matching import SolverName
 from model.generator_folder import Adapter, Loading
-from model.request import Change
+from model.request import Change, check_sides
 from model.sampling import LevelSampling, Sampling
 from model.schedule import Schedule
 from model.work import Execution
 
 NODES = ".nodes"
 """Suffix of the folder of finished nodes, in place of the film's."""
-_SIDE = 16
-"""Pixels of a token: 8 for a latent, 2 latents for a patch."""
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -93,10 +91,7 @@ class GenerateJob:
     prompt_cache: Path | None = None
 
     def __post_init__(self) -> None:
-        for side, pixels in (("width", self.width), ("height", self.height)):
-            if pixels < _SIDE or pixels % _SIDE:
-                near = max(round(pixels / _SIDE), 1) * _SIDE
-                raise ValueError(f"{side}={pixels}: must be a multiple of {_SIDE}, e.g. {near}")
+        check_sides(self.width, self.height)
         if self.dtype not in _DTYPES:
             raise ValueError(f"dtype={self.dtype!r}: choose one of {', '.join(_DTYPES)}")
         if self.ranks < 1:
