@@ -109,7 +109,12 @@ def first_round(
 
 
 def round_plans(
-    available: int, frames: int, schedule: Schedule, lengths: Lengths | None = None
+    available: int,
+    frames: int,
+    schedule: Schedule,
+    lengths: Lengths | None = None,
+    *,
+    window_cap: int = WINDOW_CAP,
 ) -> list[Plan]:
     """The plans of all rounds that add `frames` to a video of `available` frames, in order.
 
@@ -121,7 +126,8 @@ def round_plans(
     while length < available + frames:
         new = min(lengths.new, available + frames - length)
         overlap = usable_overlap(length, lengths.overlap, schedule)
-        plans.append(plan_tree(schedule, overlap + new, prefix=overlap))
+        plan = plan_tree(schedule, overlap + new, prefix=overlap, window_cap=window_cap)
+        plans.append(plan)
         length += new
     return plans
 

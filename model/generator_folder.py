@@ -103,10 +103,21 @@ class GeneratorSpec:
     text: TextSpec
     window_cap: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.window_cap is not None and self.window_cap < 1:
+            raise ValueError(f"window_cap={self.window_cap}: must be at least 1 frame")
+
     @property
     def longest_window(self) -> int:
         """The longest that is known or taken to be good, in frames."""
-        return self.window_cap or WINDOW_CAP
+        return WINDOW_CAP if self.window_cap is None else self.window_cap
+
+    def description(self) -> str:
+        """The content of `tempo.json`."""
+        document = {"format": _FORMAT, **dataclasses.asdict(self)}
+        if self.window_cap is None:
+            del document["window_cap"]  # as it was before there was one
+        return json.dumps(document, indent=2) + "\n"
 
 
 WAN = GeneratorSpec(CodecSpec("wan"), TextSpec("umt5"), window_cap=81)
@@ -169,9 +180,8 @@ def save_generator(folder: Path, network: "MultiMaskDiT", spec: GeneratorSpec) -
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.save_pretrained(folder / _NETWORK)
-    document = {"format": _FORMAT, **dataclasses.asdict(spec)}
     unfinished = folder / f".{DESCRIPTION}.{os.getpid()}"
-    unfinished.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    unfinished.write_text(spec.description(), encoding="utf-8")
     unfinished.replace(folder / DESCRIPTION)
 
 

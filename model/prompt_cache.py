@@ -30,6 +30,8 @@ from model.text import TextEncoder
 _ENCODERS = "encoders"
 """Where the folder remembers encoders; embeddings lie in folders of two hex digits."""
 _SETTLED_NS = 2_000_000_000
+_READING = "1"
+"""Bumped when `model.text` makes other embeddings of the same files, or another fingerprint."""
 """Older than the coarsest clock of a file system: such a time cannot stand for two contents."""
 
 
@@ -196,8 +198,9 @@ def _state(files: Sequence[Path], settings: Sequence[str]) -> tuple[str, int]:
         [name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
         for name, stat in stats
     ]
-    # Another version of the library may read the same files as another model.
-    decisive = json.dumps([version("transformers"), list(settings), listed])
+    # Another version of the libraries may read the same files as another model, or other words.
+    readers = [_READING, version("transformers"), version("ftfy")]
+    decisive = json.dumps([readers, list(settings), listed])
     newest = max(max(stat.st_mtime_ns, stat.st_ctime_ns) for _, stat in stats)
     return hashlib.sha256(decisive.encode()).hexdigest()[:32], newest
 

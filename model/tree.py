@@ -19,9 +19,10 @@ from model.schedule import TEMPORAL_STRIDE, Schedule
 
 WINDOW_CAP = 153
 """Longest window in frames that the default training recipe shows the network."""
-_MOST_ROUNDING = 2
-"""A video longer than a window is not planned longer than so many times what was asked, for the
-sake of its segments: all that is beyond is generated and thrown away."""
+_MOST_ROUNDING, _SHORT = 2, 601
+"""For the sake of its segments no video is planned longer than so many times what was asked, for
+what is beyond is thrown away; but up to so many frames (a round of a continuation, whose last one
+may be short) it is."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -275,7 +276,7 @@ def _check_request(
             f"larger; to add 480 frames ask for {max(prefix, 0) + 480}"
         )
     first = max(prefix - 1, 0)
-    if schedule.shortest >= max(_MOST_ROUNDING * (frames - first), WINDOW_CAP):
+    if schedule.shortest >= max(_MOST_ROUNDING * (frames - first), _SHORT):
         raise ValueError(
             f"frames={frames}: {schedule} divides a level into so many segments that it needs "
             f"{first + schedule.shortest + 1} frames; plan with fewer segments, or ask for so many"

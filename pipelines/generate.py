@@ -116,7 +116,6 @@ class _Material:
     Attributes:
         request: the first round's.
         plans: of all rounds.
-        hashes: of the files that were given, by what they are.
         before: the film to continue.
         tail: its last frames.
         tail_end: frames that it has.
@@ -124,7 +123,6 @@ class _Material:
 
     request: Request
     plans: tuple[Plan, ...]
-    hashes: dict[str, str]
     before: Film | None = None
     tail: Tensor | None = None
     tail_end: int = 0
@@ -145,11 +143,14 @@ def check(job: GenerateJob) -> Planned:
         if not adapter.file.is_file():
             raise ValueError(f"lora={adapter.file}: there is no such file")
     material = _material(job)
+    warnings = warnings_of(job.checkpoint)
     for number, plan in enumerate(material.plans):
-        check_changes(plan, job.changes_of(number))
-    first = material.plans[0]
-    warnings = (*warnings_of(job.checkpoint), *first.warnings, *_moved(first))
-    return Planned(material.plans, warnings)
+        try:
+            check_changes(plan, job.changes_of(number))
+        except ValueError as error:
+            raise ValueError(f"round {number}: {error}" if job.video else str(error)) from error
+        warnings += [*plan.warnings, *_moved(plan)]
+    return Planned(material.plans, tuple(dict.fromkeys(warnings)))
 
 
 def _check_device(name: str) -> None:
@@ -215,6 +216,7 @@ def produce(
             pass
         return None
     progress.stage("generate", sum(len(useful(plan)) for plan in material.plans))
+    given = {name: _sha256(path) for name, path in job.given.items()}  # before anything is written
     with NodeStore(job.nodes_folder) as store:
         segments = _segments(job, material, generator, ranks, store, progress)
         written = _write_film(job, material, segments, progress)
@@ -230,13 +232,12 @@ def produce(
         joints=tuple(written.joints),
         not_carried=written.not_carried,
     )
-    _write_record(job, material, generator, made)
+    _write_record(job, material, generator, given, made)
     return made
 
 
 def _material(job: GenerateJob) -> _Material:
     size = job.width, job.height
-    hashes = {name: _sha256(path) for name, path in job.given.items() if path.is_file()}
     cap = read_spec(job.checkpoint).longest_window
     before = tail = None
     end = 0
@@ -244,15 +245,14 @@ def _material(job: GenerateJob) -> _Material:
     if job.video is not None:
         before = Film(job.video)
         tail, end = last_frames(before, *size, Lengths().overlap)
-        plan, given = first_round(tail, job.frames, job.tree, window_cap=cap)
-        plans = (plan, *round_plans(end, job.frames, job.tree)[1:])
+        _, given = first_round(tail, job.frames, job.tree)
+        plans = tuple(round_plans(end, job.frames, job.tree, window_cap=cap))
     else:
         pictures = ((job.frames - 1, job.last), (0, job.first))
         given = {at: load_picture(path, *size) for at, path in pictures if path}
-        plan = plan_tree(job.tree, job.frames, given=given, strict=job.strict, window_cap=cap)
-        plans = (plan,)
+        plans = (plan_tree(job.tree, job.frames, given=given, strict=job.strict, window_cap=cap),)
     request = Request(
-        plan=plan,
+        plan=plans[0],
         prompt=job.prompt,
         height=job.height,
         width=job.width,
@@ -263,7 +263,7 @@ def _material(job: GenerateJob) -> _Material:
         paste_given=job.paste_given,
         changes=job.changes_of(0),
     )
-    return _Material(request, plans, hashes, before, tail, end)
+    return _Material(request, plans, before, tail, end)
 
 
 def _segments(
@@ -348,12 +348,18 @@ def _write_film(
                 progress.say(f"{seconds[0]:.2f} s of {seconds[1]:.2f} s can be watched")
         frames = writer.frames
     assert frames == carried + new, (frames, carried, new)
+    if job.stream:
+        progress.say(f"{frames / rate:.2f} s, all of it, can be watched")
     sheet.save(job.sheet)
     return _Written(frames, meter.finish(), first, not_carried)
 
 
 def _write_record(
-    job: GenerateJob, material: _Material, generator: TreeGenerator, made: Generated
+    job: GenerateJob,
+    material: _Material,
+    generator: TreeGenerator,
+    given: dict[str, str],
+    made: Generated,
 ) -> None:
     document = {
         "job": _plain(dataclasses.asdict(job)),
@@ -365,8 +371,7 @@ def _write_record(
             "network": dataclasses.asdict(generator.size),
         },
         "given": {
-            name: {"path": str(path), "sha256": material.hashes[name]}
-            for name, path in job.given.items()
+            name: {"path": str(path), "sha256": given[name]} for name, path in job.given.items()
         },
         "code": code_version(),
         "packages": {name: version(name) for name in ("torch", "diffusers", "av")},

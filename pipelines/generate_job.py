@@ -54,7 +54,8 @@ class GenerateJob:
         offload: parts that rest wait on the CPU.
         tiling: of the autoencoder.
         adapters: LoRA files and their weights, fused.
-        changes: of single nodes by id; ``ROUND/ID`` in a continuation, whose rounds count from 0.
+        changes: of single nodes: number of the round, of which continuations have several; id;
+            change.
         nodes: folder of finished nodes; None: beside the film.
         prompt_cache: folder of prompt embeddings; None: none is kept.
     """
@@ -86,7 +87,7 @@ class GenerateJob:
     offload: bool = False
     tiling: bool = False
     adapters: tuple[Adapter, ...] = ()
-    changes: tuple[tuple[str, Change], ...] = ()
+    changes: tuple[tuple[int, str, Change], ...] = ()
     nodes: Path | None = None
     prompt_cache: Path | None = None
 
@@ -108,16 +109,24 @@ class GenerateJob:
             raise ValueError(f"out={self.out}: there is no folder {self.out.absolute().parent}")
         if self.video is not None and (self.first or self.last):
             raise ValueError("video: a continuation goes on from the film; leave out the pictures")
+        if self.first and self.last and self.frames == 1:
+            raise ValueError("first, last: a video of one frame shows one picture; give one")
+        if self.nodes_folder.exists() and not self.nodes_folder.is_dir():
+            raise ValueError(f"nodes={self.nodes_folder}: that is a file; name a folder")
         for made in (self.out, self.sheet, self.record):
-            if made.is_dir():
-                raise ValueError(f"out={self.out}: {made} is a folder; name the film otherwise")
-            for given in self.given.values():
-                # A repetition reads it again.
-                if made.exists() and given.exists() and made.samefile(given):
-                    raise ValueError(
-                        f"out={self.out}: {given} is given, and would be written over; name the "
-                        "film otherwise"
-                    )
+            if obstacle := self._obstacle(made):
+                raise ValueError(f"out={self.out}: {obstacle}; name the film otherwise")
+
+    def _obstacle(self, made: Path) -> str | None:
+        """Why a file cannot be written, or must not be: a repetition reads what was given again."""
+        if made.is_dir():
+            return f"{made} is a folder"
+        if made.resolve().is_relative_to(self.checkpoint.resolve()):
+            return "a checkpoint is no place for films"
+        for given in self.given.values():
+            if made.exists() and given.exists() and made.samefile(given):
+                return f"{given} is given, and would be written over"
+        return None
 
     def _check_levels(self) -> None:
         counts = {len(self.guidance), len(self.shift)} - {1}
@@ -129,11 +138,11 @@ class GenerateJob:
             )
 
     def _check_rounds(self) -> None:
-        for name, _ in self.changes:
-            if (number := _round_of(name)[0]) >= self.rounds:
+        for number, node, _ in self.changes:
+            if number >= self.rounds:
                 raise ValueError(
-                    f"node={name!r}: there is no round {number}; rounds are counted from 0, and "
-                    f"{self.frames} frames take {self.rounds}"
+                    f"node={number}/{node}: there is no round {number}; rounds are counted from 0, "
+                    f"and {self.frames} frames take {self.rounds}"
                 )
 
     @property
@@ -150,8 +159,7 @@ class GenerateJob:
 
     def changes_of(self, number: int) -> dict[str, Change]:
         """Changes of the nodes of a round, by id."""
-        named = [(*_round_of(name), change) for name, change in self.changes]
-        return {node: change for of, node, change in named if of == number}
+        return {node: change for of, node, change in self.changes if of == number}
 
     @property
     def tree(self) -> Schedule:
@@ -207,13 +215,3 @@ class GenerateJob:
             self.prompt_cache,
             self.adapters,
         )
-
-
-def _round_of(name: str) -> tuple[int, str]:
-    """Round and id of ``ROUND/ID``, or of an id of the first round."""
-    number, separator, node = name.partition("/")
-    if not separator:
-        return 0, name
-    if not number.isdecimal():
-        raise ValueError(f"node={name!r}: write ID or ROUND/ID, e.g. 2.1 or 1/2.1")
-    return int(number), node

@@ -34,16 +34,21 @@ def load_picture(path: Path, width: int, height: int) -> Tensor:
     """
     try:
         with Image.open(path) as opened:
-            upright = _opaque(_eight_bits(ImageOps.exif_transpose(opened)))
+            upright = _opaque(_eight_bits(ImageOps.exif_transpose(opened), opened.format))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"picture {path} cannot be read: {error}") from error
     fitted = ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS)
     return to_tensor(np.asarray(fitted)[None])[:, 0]
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """The same with 8 bits a channel; Pillow's own conversion cuts 16 bits off at 255."""
-    if picture.mode.startswith("I;16"):
+def _eight_bits(picture: Image.Image, kind: str | None) -> Image.Image:
+    """The same with 8 bits a channel; Pillow's own conversion cuts 16 bits off at 255.
+
+    Args:
+        picture: as opened.
+        kind: of its file; a PPM's greys of more than 8 bits come scaled to 16, and marked as 32.
+    """
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and kind == "PPM"):
         wide = np.asarray(picture).astype(np.uint32)
         return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
     if picture.mode in ("I", "F"):

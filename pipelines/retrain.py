@@ -42,7 +42,7 @@ from pipelines.settings import Home
 from pipelines.train import Trained, TrainRequest
 from training.checkpoint_record import GENERATOR, check_generator
 from training.config import TrainConfig
-from training.errors import CheckpointError, TrainingError
+from training.errors import DamagedCheckpointError, TrainingError
 
 PROMOTED, KEPT = "promoted", "kept"
 
@@ -292,7 +292,11 @@ def _generator(home: Home, row: CheckpointRow | None) -> Path | None:
 
 
 def _unjudgeable(serving: Path) -> str | None:
-    """Why a checkpoint cannot be judged, with the remedy; None: its generator is whole."""
+    """Why a checkpoint cannot be judged, with the remedy; None: its generator is whole.
+
+    Raises:
+        CheckpointError: that cannot be seen now, which another time it may be.
+    """
     generator = serving / GENERATOR
     if not generator.is_dir():
         return (
@@ -301,7 +305,7 @@ def _unjudgeable(serving: Path) -> str | None:
         )
     try:
         check_generator(generator)
-    except CheckpointError as error:
+    except DamagedCheckpointError as error:
         return str(error)
     return None
 

@@ -4,15 +4,18 @@ Parameters are put together one by one from the checkpoint's fragments, so nothi
 GPU, is needed; the whole network stands once in main memory, in the type that is asked for.
 """
 
+import dataclasses
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from model.generator_folder import save_generator
+from model.generator_folder import DESCRIPTION, GeneratorSpec, save_generator
 from model.lora import add_lora, save_lora
 from training.checkpoint import StoredState
+from training.checkpoint_record import GENERATOR
 from training.config import TrainConfig
 from training.network import AveragedWeights, source_of
 
@@ -50,13 +53,24 @@ def export_generator(
         for name, parameter in network.named_parameters():
             if not any(island in name.split(".") for island in kept):
                 parameter.data = parameter.data.to(dtype)
-    save_generator(to, network, config.generator)
+    save_generator(to, network, _spec(stored, config))
     for path in to.rglob("*"):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _spec(stored: StoredState, config: TrainConfig) -> GeneratorSpec:
+    """What stands beside the network, to the byte what the checkpoint's own generator had.
+
+    One that was written before `window_cap` was had none, and is mended by another without.
+    """
+    older = dataclasses.replace(config.generator, window_cap=None)
+    described = hashlib.sha256(older.description().encode()).hexdigest()
+    recorded = stored.record.generator.get(f"{GENERATOR}/{DESCRIPTION}")
+    return older if recorded == described else config.generator
 
 
 def averaged_network(stored: StoredState, config: TrainConfig) -> "MultiMaskDiT":

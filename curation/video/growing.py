@@ -13,7 +13,7 @@ from curation.video.encode import EncodeSettings, FilmWriter
 
 
 class GrowingFilmWriter(FilmWriter):
-    """A `FilmWriter` whose file can be read at any time, up to the half second being encoded.
+    """A `FilmWriter` whose file can be read at any time, up to the dozen frames being encoded.
 
     Args:
         target: a path.

@@ -214,30 +214,36 @@ def _adapter(text: str) -> "Adapter":
     if not separator:
         return Adapter(Path(text))
     try:
-        return Adapter(Path(file), float(weight))
+        number = float(weight)
     except ValueError as error:
         raise ValueError(f"lora={text!r}: write FILE or FILE=WEIGHT, e.g. a.safetensors=0.8") from (
             error
         )
+    return Adapter(Path(file), number)
 
 
-def _changes(prompts: list[str], seeds: list[str]) -> "tuple[tuple[str, Change], ...]":
+def _changes(prompts: list[str], seeds: list[str]) -> "tuple[tuple[int, str, Change], ...]":
     from model.request import Change
 
-    changes: dict[str, Change] = {}
+    changes: dict[tuple[int, str], Change] = {}
     for assignment in prompts:
-        name, text = _assignment("node-prompt", assignment)
-        changes[name] = Change(prompt=text)
+        place, text = _assignment("node-prompt", assignment)
+        changes[place] = Change(prompt=text)
     for assignment in seeds:
-        name, text = _assignment("node-seed", assignment)
+        place, text = _assignment("node-seed", assignment)
         if not text.isdecimal():
             raise ValueError(f"node-seed={assignment!r}: write ID=SEED, e.g. 2.1=7")
-        changes[name] = dataclasses.replace(changes.get(name, Change()), seed=int(text))
-    return tuple(changes.items())
+        changes[place] = dataclasses.replace(changes.get(place, Change()), seed=int(text))
+    return tuple((*place, change) for place, change in changes.items())
 
 
-def _assignment(option: str, text: str) -> tuple[str, str]:
+def _assignment(option: str, text: str) -> tuple[tuple[int, str], str]:
+    """Round and id of a node, and what is said of it."""
     name, separator, value = text.partition("=")
-    if not separator:
-        raise ValueError(f"{option}={text!r}: write ID=VALUE; `tempo plan` shows the ids")
-    return name.strip(), value
+    number, between, node = name.strip().rpartition("/")
+    if not separator or (between and not number.isdecimal()):
+        raise ValueError(
+            f"{option}={text!r}: write ID=VALUE or ROUND/ID=VALUE, e.g. 1/2.1=…; `tempo plan` "
+            "shows the ids"
+        )
+    return (int(number or 0), node), value

@@ -23,7 +23,8 @@ def retrain_command(
         str | None, typer.Option(help="Prompts to judge by; default: the validation side.")
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Print the decision, and do nothing.")
+        bool,
+        typer.Option("--explain", help="Print the decision; only hash what serves."),
     ] = False,
     gpus: Annotated[int | None, typer.Option(min=1, help="Processes that train.")] = None,
     home: HomeOption = None,

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model.schedule import Schedule
-from model.tree import WINDOW_CAP, Plan, _level_bounds, plan_tree
+from model.tree import Plan, _level_bounds, plan_tree
 
 THREE = Schedule.parse("f(6,12,24)m(1,2,4)")
 
@@ -40,7 +40,7 @@ def plans(draw: st.DrawFn) -> Plan:
     prefix = draw(st.sampled_from([0, 0, 1])) * (1 + schedule.strides[0] * draw(st.integers(0, 40)))
     frames = prefix + draw(st.integers(1, 700))
     asked = frames - max(prefix - 1, 0)
-    assume(schedule.shortest < max(2 * asked, WINDOW_CAP))  # others are refused, see below
+    assume(schedule.shortest < max(2 * asked, 601))  # others are refused, see below
     single = draw(st.sets(st.integers(prefix, frames - 1), max_size=4))
     return plan_tree(schedule, frames, prefix=prefix, given=single)
 
@@ -293,20 +293,20 @@ def test_more_segments_than_a_video_has_room_for_are_refused() -> None:
     many = Schedule.parse("f(6,24)m(1,9999)")
     with pytest.raises(ValueError, match=r"needs 39997 frames; plan with fewer segments"):
         plan_tree(many, 121)
-    hundred = Schedule.parse("f(6,24)m(1,100)")
-    with pytest.raises(ValueError, match="needs 401 frames"):
-        plan_tree(hundred, 121)
-    assert plan_tree(hundred, 401).end == 400
+    two_hundred = Schedule.parse("f(6,24)m(1,200)")
+    with pytest.raises(ValueError, match="needs 801 frames"):
+        plan_tree(two_hundred, 121)
+    assert plan_tree(two_hundred, 801).end == 800
     with pytest.raises(ValueError, match="needs 3999999997 frames"):
         plan_tree(Schedule.parse("f(6,24)m(1,999999999)"), 121)
-    # Twice is planned, more is not; and so is what is no longer than one window.
-    sixty = Schedule.parse("f(6,24)m(1,60)")
-    assert plan_tree(sixty, 121).end == 240
-    with pytest.raises(ValueError, match="needs 241 frames"):
-        plan_tree(sixty, 120)
-    with pytest.raises(ValueError, match="needs 361 frames"):
-        plan_tree(sixty, 240, prefix=121)
-    assert plan_tree(Schedule.parse("f(6,24)m(1,38)"), 5).end == 160
+    # Twice is planned, more is not; and so is what is no longer than a round of a continuation.
+    many = Schedule.parse("f(6,24)m(1,160)")
+    assert plan_tree(many, 321).end == 640
+    with pytest.raises(ValueError, match="needs 641 frames"):
+        plan_tree(many, 320)
+    with pytest.raises(ValueError, match="needs 761 frames"):
+        plan_tree(many, 440, prefix=121)
+    assert plan_tree(Schedule.parse("f(6,24)m(1,150)"), 5).end == 608
 
 
 @given(schedules(), st.integers(1, 60), st.integers(0, 3))

@@ -1,5 +1,6 @@
 """`tempo generate` from words to a film: files, records, continuation, hostile input."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -228,6 +229,8 @@ def test_a_dry_run_makes_nothing(checkpoint: Path, tmp_path: Path) -> None:
         (("--device", "meta"), "choose cpu or cuda"),
         (("--node-seed", "1/2.1=1"), "no round 1"),
         (("--node-seed", "x/2.1=1"), "ROUND/ID"),
+        (("--nodes", __file__), "that is a file"),
+        (("--lora", f"{__file__}=nan"), "1 is as trained"),
         (("--frames", "20", "--node-prompt", "2.3=a cat"), "never run"),
     ],
 )
@@ -263,6 +266,9 @@ def test_what_was_given_is_not_written_over(checkpoint: Path, tmp_path: Path) ->
         assert done.returncode == 1
         assert "would be written over" in done.stderr.replace("\n", " ")
     assert {path: path.read_bytes() for path in before} == before
+    within = generate(checkpoint, checkpoint / "tempo.mp4")
+    assert within.returncode == 1
+    assert "no place for films" in within.stderr.replace("\n", " ")
     (tmp_path / "folder.mp4").mkdir()
     done = generate(checkpoint, tmp_path / "folder.mp4")
     assert done.returncode == 1
@@ -282,6 +288,11 @@ def test_pictures_that_a_schedule_does_not_show(
     (moved,) = warnings_of(last_of(46))
     assert "frame 45 is shown at frame 44" in moved
     assert warnings_of(last_of(49)) == []
+    both = generate(
+        checkpoint, tmp_path / "x.mp4", "--first", str(picture), "--last", str(picture), frames=1
+    )
+    assert both.returncode == 1
+    assert "shows one picture" in both.stderr.replace("\n", " ")
     refused = last_of(46, "--strict")
     assert refused.returncode == 1
     assert "give frame 44" in refused.stderr.replace("\n", " ")
@@ -321,6 +332,28 @@ def test_windows_beyond_those_of_training_are_told(tmp_path: Path) -> None:
     assert len(told) == 3  # of each level
     assert all("longer than the 17 that the network was trained on" in text for text in told)
     assert warnings_of(fitting) == []
+    film = tmp_path / "film.mp4"  # whose later rounds have longer windows than its first
+    write_blinking(film, (WIDTH, HEIGHT), 24)
+    save_generator(tmp_path / "later", tiny_network(), dataclasses.replace(spec, window_cap=137))
+    rounds = generate(
+        tmp_path / "later", tmp_path / "x.mp4", "--dry-run", "--video", str(film), frames=1440
+    )
+    (one,) = warnings_of(rounds)
+    assert "windows of 153 frames at 6 fps are longer than the 137" in one
+
+
+def test_a_node_is_one_however_it_is_written(checkpoint: Path, tmp_path: Path) -> None:
+    film, out = tmp_path / "film.mp4", tmp_path / "longer.mp4"
+    write_blinking(film, (WIDTH, HEIGHT), 24)
+    changes = ("--node-prompt", "2.0=a cat", "--node-seed", "0/2.0=7", "--node-seed", "0/2.0=8")
+    assert generate(checkpoint, out, "--video", str(film), *changes, frames=16).returncode == 0
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert record["job"]["changes"] == [[0, "2.0", {"prompt": "a cat", "seed": 8}]]
+    later = generate(
+        checkpoint, out, "--video", str(film), "--node-seed", "1/2.9=3", "--dry-run", frames=960
+    )
+    assert later.returncode == 1
+    assert "round 1: node='2.9'" in later.stderr.replace("\n", " ")
 
 
 def test_pictures_fill_the_frame(tmp_path: Path) -> None:
@@ -338,6 +371,9 @@ def test_sixteen_bits_of_grey_keep_their_greys(tmp_path: Path) -> None:
     ramp = np.linspace(0, 65535, WIDTH).round().astype(np.uint16)
     expected = torch.from_numpy(ramp.astype(np.float32)) / 32767.5 - 1
     rows = np.tile(ramp, (HEIGHT, 1))
+    header = f"P5 {WIDTH} {HEIGHT} 65535\n".encode()
+    (tmp_path / "ramp.pgm").write_bytes(header + rows.astype(">u2").tobytes())
+    assert (load_picture(tmp_path / "ramp.pgm", WIDTH, HEIGHT) - expected).abs().max() <= 1 / 255
     for name, stored in (
         ("ramp.png", rows),
         ("ramp.tif", rows),

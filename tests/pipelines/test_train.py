@@ -1,6 +1,7 @@
 """Training as a user starts it: rows, folders, export, failures by name, ranks that die along."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 
 from curation.catalog.store import Catalog
 from curation.records import CheckpointRow, RunRow
-from model.generator_folder import load_generator
+from model.generator_folder import load_generator, read_spec
 from pipelines.evaluate_config import EvaluateRequest
 from pipelines.evaluate_plan import prepare
 from pipelines.export import export, replay
@@ -152,6 +153,19 @@ def test_a_damaged_generator_is_refused_and_made_anew(
     # As the refusal has it: another may stand in its place.
     shutil.rmtree(copy / "generator")
     (tmp_path / "mended").rename(copy / "generator")
+    check_generator(copy / "generator")
+    # So it is where tempo.json had no window_cap yet.
+    older = dataclasses.replace(read_spec(copy / "generator"), window_cap=None).description()
+    record = json.loads((copy / "record.json").read_text())
+    written = hashlib.sha256(older.encode()).hexdigest()
+    assert record["generator"].pop("generator/tempo.json") != written
+    record["generator"]["generator/tempo.json"] = written
+    (copy / "record.json").write_text(json.dumps(record))
+    with pytest.raises(DamagedCheckpointError, match=r"generator/tempo\.json are not"):
+        check_generator(copy / "generator")
+    export(Home(tmp_path / "home"), "small", tmp_path / "older", "float32")
+    shutil.rmtree(copy / "generator")
+    (tmp_path / "older").rename(copy / "generator")
     check_generator(copy / "generator")
 
 

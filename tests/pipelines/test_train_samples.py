@@ -1,5 +1,6 @@
 """A video by a network in training: from a held-out film's first frame, beside what followed."""
 
+import errno
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from curation.video.encode import FilmWriter
 from curation.video.packed import PackedVideo
 from model import presets
 from model.dct import DctCodec
@@ -50,6 +52,24 @@ def test_a_sheet_shows_what_came_out_above_what_followed(
     assert page.shape == (2 * (18 + 4 * 64), 6 * 96, 3)
     real = page[18 + 256 + 18 :][:64, :96]
     assert np.abs(real - video.truth[0])[16:].mean() < 1  # the top has the time written on it
+
+
+def test_of_what_cannot_be_encoded_nothing_stays(
+    tiny: TinyDataset,
+    generator: TreeGenerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    video = HeldOutVideo.find(tiny.manifest, WINDOWS, SAMPLING, tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="no space left"):
+        patched.setattr(FilmWriter, "write_rgb", full)
+        video(generator, 1, write=True)
+    assert not list((tmp_path / "samples").iterdir())
+    assert video(generator, 1, write=True).is_file()
 
 
 def test_ranks_that_do_not_write_make_it_too_and_leave_nothing(
