@@ -7,25 +7,28 @@ time to the first finished segment, depth first against breadth first. Steps are
 everywhere: their number scales all contestants alike.
 
 On a processor a small network and the DCT codec; on a GPU the 1.3B shape at 832x480 in bfloat16.
-Under `torchrun` the windows of a level are spread over the ranks, and the monolithic video is
-repeated on each.
+Under `torchrun` the windows of a level are spread over the ranks; the monolithic video is a single
+window, so rank 0 makes it while the others wait. What is promised there is the longest chain: of
+batches that run at the same time the largest. Peak memory is that of the rank that needed most.
 
     python -m benchmarks.tree --size 64x64 --rounds 1
+    torchrun --nproc-per-node 8 -m benchmarks.tree
 """
 
 import argparse
 import dataclasses
+import functools
 import math
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.distributed as dist
 
 from benchmarks.measure import machine
-from model import presets
+from model import flops, presets
 from model.dct import DctCodec
 from model.dit import MultiMaskDiT
 from model.generation import Segment, TreeGenerator
@@ -34,9 +37,8 @@ from model.request import Request
 from model.sampling import LevelSampling, Sampling
 from model.schedule import Schedule
 from model.text import ByteEncoder
-from model.tree import Plan, plan_tree
-from model.tree_cost import plan_cost
-from model.work import Execution, Order
+from model.tree import Node, Plan, plan_tree
+from model.work import Execution, Order, batches, rounds
 from pipelines.memory import PeakMemory
 from pipelines.worker import leave
 
@@ -77,10 +79,24 @@ class Bench:
         parsed = Schedule.parse(schedule, steps=(self.steps,) * levels)
         return plan_tree(parsed, frames, window_cap=1 << 30)
 
-    def operations(self, plan: Plan) -> int:
-        """FLOPs of a plan without guidance."""
+    def operations(self, plan: Plan) -> tuple[int, int]:
+        """FLOPs of what is run of a plan, without guidance: all, and those one after another."""
         size, text = self.generator.size, self.generator.text.length
-        return plan_cost(plan, size, self.height, self.width, text).operations
+        side = self.generator.token_side
+        tokens = (self.height // side) * (self.width // side)
+        formed = batches(plan, Execution(batch=self.batch), tokens, size, self.ranks.size)
+        window = functools.partial(
+            flops.exact, size, height=self.height, width=self.width, text_length=text
+        )
+        return longest_chain(formed, 1, window), longest_chain(formed, self.ranks.size, window)
+
+    def highest(self, peak: int) -> int:
+        """The largest of all ranks' figures; all of them call this."""
+        if self.ranks.group is None:
+            return peak
+        box = torch.tensor(peak)
+        dist.all_reduce(box, dist.ReduceOp.MAX, group=self.ranks.group)
+        return int(box)
 
     def segments(self, plan: Plan, order: Order) -> Iterator[Segment]:
         """The plan, executed."""
@@ -99,7 +115,7 @@ class Bench:
 class Run:
     """One generation: wall and CPU seconds, those to the first segment of the kind that counts.
 
-    Peak memory is in bytes, 0 where it is not known.
+    Peak memory is in bytes, of the rank that needed most; 0 where it is not known.
     """
 
     wall: float
@@ -118,7 +134,25 @@ def run(bench: Bench, plan: Plan, order: Order = "breadth") -> Run:
             first = time.process_time() - worked if bench.alone else time.perf_counter() - started
         del segment
     worked = time.process_time() - worked
-    return Run(time.perf_counter() - started, worked, first, peak.bytes() or 0)
+    taken = time.perf_counter() - started
+    return Run(taken, worked, first, bench.highest(peak.bytes() or 0))
+
+
+def longest_chain(formed: list[tuple[Node, ...]], ranks: int, window: Callable[[int], int]) -> int:
+    """FLOPs that this many ranks do one after another.
+
+    Ranks exchange frames after each round of batches, so a round lasts as long as its largest.
+
+    Args:
+        formed: batches in the order that they are run.
+        ranks: how many run at the same time.
+        window: FLOPs of a step of a window of so many latent frames.
+    """
+
+    def operations(batch: tuple[Node, ...]) -> int:
+        return sum(node.steps * window(node.latent_count) for node in batch)
+
+    return sum(max(map(operations, together)) for together in rounds(formed, (), ranks))
 
 
 def exponent(lengths: list[int], values: list[float]) -> float:
@@ -128,35 +162,36 @@ def exponent(lengths: list[int], values: list[float]) -> float:
     ).slope
 
 
-def compare(bench: Bench, lengths: list[int], rounds: int, longest: int) -> None:
+def compare(bench: Bench, lengths: list[int], repeats: int, longest: int) -> None:
     """Time all contestants at all lengths; print speedups and exponents."""
     names = (MONOLITHIC, *SCHEDULES)
     times: dict[str, dict[int, float]] = {name: {} for name in names}
-    operations: dict[str, dict[int, int]] = {name: {} for name in names}
+    chains: dict[str, dict[int, int]] = {name: {} for name in names}
     run(bench, bench.plan(SCHEDULES[0], lengths[0]))  # warms caches and allocators
     for frames in lengths:
         plans = {name: bench.plan(name, frames) for name in names}
         runs: dict[str, list[Run]] = {name: [] for name in names}
-        for _ in range(rounds):
+        for _ in range(repeats):
             for name in names:
                 if name != MONOLITHIC or frames <= longest:
                     runs[name].append(run(bench, plans[name]))
         say(bench, f"\n{frames} frames")
         for name in names:
-            operations[name][frames] = bench.operations(plans[name])
+            total, chains[name][frames] = bench.operations(plans[name])
             if runs[name]:
                 times[name][frames] = bench.cost(runs[name])
-            promised = operations[MONOLITHIC][frames] / operations[name][frames]
+            promised = chains[MONOLITHIC][frames] / chains[name][frames]
             line = (
-                f"  {name:<20} {operations[name][frames] / 1e12:11.4f} TFLOPs (x {promised:5.2f})"
+                f"  {name:<20} {total / 1e12:11.4f} TFLOPs, "
+                f"{chains[name][frames] / 1e12:11.4f} in a row (x {promised:5.2f})"
             )
             say(bench, line + _measured(bench, runs[name], runs[MONOLITHIC], promised))
-    say(bench, "\ngrowth with length: time and FLOPs ~ frames^k")
+    say(bench, "\ngrowth with length: time and FLOPs in a row ~ frames^k")
     for name in names:
         seen = sorted(times[name])
         if len(seen) > 1:
             timed = exponent(seen, [times[name][n] for n in seen])
-            ideal = exponent(seen, [float(operations[name][n]) for n in seen])
+            ideal = exponent(seen, [float(chains[name][n]) for n in seen])
             say(bench, f"  {name:<20} k = {timed:.2f} in time, {ideal:.2f} in FLOPs")
 
 
