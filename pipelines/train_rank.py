@@ -6,6 +6,7 @@ tells its parent are lines of JSON on its standard output, and whatever librarie
 log instead.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import time
 import traceback
 from typing import Any, TextIO
 
+from pipelines.imports import lasting_imports
 from pipelines.worker import die_with, leave
 
 
@@ -42,15 +44,20 @@ def _watch_parent() -> None:
 
 def _work(order: dict[str, Any], events: TextIO) -> int:
     """Train; what a person can mend is told as a message, all else also as a traceback."""
-    import torch
+    with lasting_imports():
+        import torch
 
-    from curation.errors import CurationError
-    from model.errors import ModelError
-    from pipelines.settings import typed_config
-    from pipelines.train_samples import sampler_of
-    from training.errors import TrainingError
-    from training.ranks import RankPlace
-    from training.trainer import RunJob, train
+        from curation.errors import CurationError
+        from model.errors import ModelError
+        from pipelines.settings import typed_config
+        from pipelines.train_samples import sampler_of
+        from training.errors import TrainingError
+        from training.ranks import RankPlace
+        from training.trainer import RunJob, train
+
+        # Every rank comes to need these, and they import more than all that stands above.
+        for name in ("model.dit", "deepspeed"):
+            importlib.import_module(name)
 
     def tell(kind: str, value: dict[str, Any]) -> None:
         events.write(json.dumps({"kind": kind, "at": time.time(), **value}) + "\n")

@@ -22,6 +22,8 @@ from typing import Generic, Literal, NoReturn, TypeVar
 
 import psutil
 
+from pipelines.imports import lasting_imports
+
 ArgumentT = TypeVar("ArgumentT")
 ValueT = TypeVar("ValueT")
 FaultKind = Literal["error", "crash", "timeout", "memory"]
@@ -165,8 +167,9 @@ def serve() -> None:
 
 def _set_up(stage: bytes) -> Callable[[bytes], bytes]:
     """Import and set up the stage; what comes back turns a pickled item into a pickled value."""
-    setup, run = ForkingPickler.loads(stage)
-    state = setup()
+    with lasting_imports():
+        setup, run = ForkingPickler.loads(stage)
+        state = setup()
 
     def work(item: bytes) -> bytes:
         return bytes(ForkingPickler.dumps(run(state, ForkingPickler.loads(item))))

@@ -1,11 +1,13 @@
-"""Runs under every way of sharing work: `python -m … RANK WORLD FOLDER MANIFEST`.
+"""Runs under every way of sharing work: `python -m … FOLDER MANIFEST`.
 
 One process is the reference; two then do the same, and go on from what the one has stored. What
-came of it is in the folders; the test compares.
+came of it is in the folders; the test compares. All are forks of this process.
 """
 
 import dataclasses
 import datetime as dt
+import functools
+import importlib
 import shutil
 import sys
 import time
@@ -15,8 +17,9 @@ import pytest
 import torch
 
 from model.lora import LoraSettings
+from pipelines.imports import lasting_imports
 from pipelines.train_samples import HeldOutVideo
-from pipelines.worker import leave
+from tests.ranks import fork_ranks
 from tests.training.tiny_run import job_of, tiny_config
 from training.checkpoint_record import step_folder
 from training.config import TrainConfig
@@ -51,8 +54,8 @@ def lora(base: Path) -> TrainConfig:
     return dataclasses.replace(config, network=network)
 
 
-def main(rank: int, world: int, folder: Path, manifest: Path) -> None:
-    torch.set_num_threads(1)
+def work(folder: Path, manifest: Path, world: int, rank: int) -> None:
+    """All runs of a rank."""
     place = RankPlace(rank, world, rank, f"file://{folder}/store-{world}")
 
     def run(name: str, config: TrainConfig, resume: int | None = None) -> None:
@@ -108,6 +111,14 @@ def wait_long(world: World) -> None:
     torch.distributed.barrier()
 
 
+def main(folder: Path, manifest: Path) -> None:
+    torch.set_num_threads(1)
+    with lasting_imports():
+        for name in ("model.dit", "deepspeed"):
+            importlib.import_module(name)
+    for world in (1, 2):
+        fork_ranks(world, functools.partial(work, folder, manifest, world))
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
-    leave()
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

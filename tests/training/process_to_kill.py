@@ -13,19 +13,27 @@ from pathlib import Path
 
 import torch
 
+from pipelines.imports import lasting_imports
 from tests.training.tiny_run import job_of, run_alone, tiny_config
+from training import checkpoint as checkpoint_files
 from training.checkpoint import CheckpointConfig
 from training.checkpoint_record import complete_steps
 from training.journal import METRICS
 
 STEPS, EVERY = 14, 4
+_HANGS = 600.0
 
 
-def forked(folder: Path, manifest: Path) -> int:
-    """Start a run, or go on with it from its newest checkpoint; returns its process."""
+def forked(folder: Path, manifest: Path, *, hangs: bool = False) -> int:
+    """Start a run, or go on with it from its newest checkpoint; returns its process.
+
+    One that hangs does so when the files of its next checkpoint are written, and their record not.
+    """
     process = os.fork()
     if process:
         return process
+    if hangs:
+        checkpoint_files.write_record = lambda *_: time.sleep(_HANGS)
     os.environ["LOCAL_RANK"] = "0"
     checkpoint = CheckpointConfig(EVERY, keep_last=9, generator=True)
     config = tiny_config(steps=STEPS, checkpoint=checkpoint)
@@ -52,7 +60,9 @@ def steps_written(folder: Path) -> int:
 
 def main(folder: Path, manifest: Path) -> None:
     torch.set_num_threads(1)
-    importlib.import_module("deepspeed")
+    with lasting_imports():
+        for name in ("model.dit", "deepspeed"):
+            importlib.import_module(name)
     whole = forked(folder / "whole", manifest)
     assert os.waitstatus_to_exitcode(os.waitpid(whole, 0)[1]) == 0
 
@@ -60,7 +70,7 @@ def main(folder: Path, manifest: Path) -> None:
     kill_when(forked(killed, manifest), lambda: steps_written(killed) >= EVERY + 2)
     # While it writes its next checkpoint: files stand under a name that nobody looks for.
     unfinished = f".unfinished-step-*{2 * EVERY}/state-*"
-    kill_when(forked(killed, manifest), lambda: any(killed.glob(unfinished)))
+    kill_when(forked(killed, manifest, hangs=True), lambda: any(killed.glob(unfinished)))
     sys.stdout.write(f"{complete_steps(killed)}\n")
     sys.stdout.flush()  # a fork would write it once more
     last = forked(killed, manifest)

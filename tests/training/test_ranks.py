@@ -1,11 +1,14 @@
 """However the work is shared out, it is the same work: ZeRO stages, ranks, adapters, Ulysses."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.ranks import run_ranks
+from tests.conftest import REPOSITORY
+from tests.servers import dying_with_us
 from tests.training.process_for_ranks import ALONE, ENGINES, HALF, SAID, STEPS
 from tests.training.tiny_dataset import TinyDataset
 from tests.training.tiny_run import lines
@@ -19,8 +22,16 @@ EXACT = [name for name in ENGINES if ENGINES[name].precision == "float32"]
 def runs(tiny: TinyDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All runs: by one process, then by two."""
     folder: Path = tmp_path_factory.mktemp("ranks")
-    for world in (1, 2):
-        run_ranks("tests.training.process_for_ranks", world, folder, tiny.manifest)
+    module = "tests.training.process_for_ranks"
+    ran = subprocess.run(
+        dying_with_us([sys.executable, "-m", module, str(folder), str(tiny.manifest)]),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=900,
+    )
+    assert ran.returncode == 0, ran.stdout[-6000:]
     return folder
 
 
