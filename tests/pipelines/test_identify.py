@@ -1,6 +1,9 @@
 """Which films these are: whatever the order in which they are hashed, and however often killed."""
 
+import http
+import http.server
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -111,6 +114,30 @@ def test_what_was_hashed_before_a_kill_is_kept(
     ]
 
 
+@pytest.fixture
+def empty_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An object store that has nothing. One that cannot be reached is asked again for long."""
+
+    class Nothing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(http.HTTPStatus.NOT_FOUND)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as served:
+        monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{served.server_port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anybody")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
+        threading.Thread(target=served.serve_forever, args=(0.02,)).start()
+        yield
+        served.shutdown()
+
+
+@pytest.mark.usefixtures("empty_store")
 def test_running_again_adds_no_row_not_even_of_what_cannot_be_read(films: Path, home: Home) -> None:
     (films / "films.csv").write_text("uri\na.mp4\nabsent.mp4\ns3://bucket/d.mp4\n")
     first = run(home, films / "films.csv")
