@@ -1,5 +1,7 @@
 """The `tempo` command, assembled: what each command does lives in `pipelines.commands`."""
 
+import gc
+
 import typer
 
 from curation.errors import FULL_OR_READ_ONLY, CurationError
@@ -58,6 +60,9 @@ app.command("forget")(catalog.forget_command)
 
 def main() -> None:
     """Run the command; what a user can mend ends in one line, not in a traceback."""
+    # Most commands are done a moment after their imports, of which the default of 700 costs a
+    # seventh: garbage is looked for in what is going to stay.
+    gc.set_threshold(10_000)
     try:
         app()
     except (
