@@ -25,6 +25,8 @@ from tests.conftest import REPOSITORY
 
 PATIENCE = 300.0
 """Seconds until something that should take a few, or a minute after a loss, is given up."""
+_POLL = 0.3
+"""Seconds between two questions; all of them together took as much of the server as the runs do."""
 
 
 def free_port() -> int:
@@ -39,7 +41,7 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     deadline = time.monotonic() + PATIENCE
     while not (found := condition()):
         assert time.monotonic() < deadline, f"in vain: {what}"
-        time.sleep(0.1)
+        time.sleep(_POLL)
     return found
 
 
@@ -146,6 +148,8 @@ class Services:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
+        # One client: each that is made reads all certificates anew.
+        self._client = httpx.Client(timeout=60)
 
     def up(self) -> None:
         """Start what does not run: `make up-local`. Skips where there is no PostgreSQL."""
@@ -168,6 +172,7 @@ class Services:
         """End everything: `make down-local`."""
         command = [sys.executable, "-m", "flows.stack", "down", "--folder", self.stack.folder]
         subprocess.run(command, check=True, capture_output=True)
+        self._client.close()
 
     def kill(self, name: str) -> list[psutil.Process]:
         """SIGKILL a service; its process and those below it, as they were."""
@@ -190,10 +195,14 @@ class Services:
         """Tell the Prefect server something, or search in it."""
         return self._ask("POST", path, body)
 
+    def delete(self, path: str) -> None:
+        """Have the Prefect server forget something."""
+        self._ask("DELETE", path, None)
+
     def _ask(self, method: str, path: str, body: Any) -> Any:
         def asked() -> httpx.Response | None:
             try:
-                return httpx.request(method, f"{self.stack.api}/{path}", json=body, timeout=60)
+                return self._client.request(method, f"{self.stack.api}/{path}", json=body)
             except httpx.TransportError:  # the tests kill it
                 return None
 

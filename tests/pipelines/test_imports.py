@@ -1,10 +1,12 @@
 """What a process imports is what it waits for: seconds, for the catalog's and torch's libraries."""
 
+import gc
 import subprocess
 import sys
 
 import pytest
 
+from pipelines.imports import lasting_imports
 from tests.conftest import REPOSITORY
 
 CATALOG = {"pyiceberg", "sqlalchemy", "duckdb"}
@@ -37,3 +39,13 @@ def test_no_process_imports_what_it_does_not_need(module: str, unwanted: set[str
     )
     assert module in done.stdout.split()
     assert not unwanted & set(done.stdout.split())
+
+
+def test_garbage_is_looked_for_again_afterwards_also_where_an_import_fails() -> None:
+    kept = gc.get_freeze_count()
+    with pytest.raises(ImportError), lasting_imports():
+        assert not gc.isenabled()
+        made = [[] for _ in range(1000)]
+        raise ImportError
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= kept + len(made)
