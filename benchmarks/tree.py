@@ -84,7 +84,8 @@ class Bench:
         size, text = self.generator.size, self.generator.text.length
         side = self.generator.token_side
         tokens = (self.height // side) * (self.width // side)
-        formed = batches(plan, Execution(batch=self.batch), tokens, size, self.ranks.size)
+        itemsize = self.generator.network.dtype.itemsize
+        formed = batches(plan, Execution(batch=self.batch), tokens, size, self.ranks.size, itemsize)
         window = functools.partial(
             flops.exact, size, height=self.height, width=self.width, text_length=text
         )

@@ -21,7 +21,7 @@ def seven() -> Plan:
 
 
 def formed(plan: Plan, ranks: int, batch: int | None) -> list[tuple[Node, ...]]:
-    return batches(plan, Execution(batch=batch), 4, presets.tiny(), ranks)
+    return batches(plan, Execution(batch=batch), 4, presets.tiny(), ranks, itemsize=4)
 
 
 @pytest.mark.parametrize(
