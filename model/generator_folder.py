@@ -193,6 +193,8 @@ def read_spec(folder: Path) -> GeneratorSpec:
     """
     if not folder.is_dir():
         raise CheckpointError(f"checkpoint {folder}: there is no such folder")
+    if (folder / "generator" / DESCRIPTION).is_file():
+        raise CheckpointError(f"checkpoint {folder} is one of training: name its generator/")
     if not (folder / _NETWORK / "config.json").is_file():
         raise CheckpointError(
             f"checkpoint {folder} holds no {_NETWORK}/config.json: name a folder written by "

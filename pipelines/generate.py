@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from curation.errors import FilmError
 from curation.unfinished import replacing
 from curation.video.encode import FilmWriter
 from curation.video.film import Film
@@ -133,9 +134,8 @@ def check(job: GenerateJob) -> Planned:
 
     Raises:
         CheckpointError: the checkpoint cannot be one.
-        FilmError: the film to continue cannot be read.
-        ValueError: a picture cannot be read, there is no such device, or the request makes no
-            sense.
+        ValueError: a picture or the film to continue cannot be read, there is no such device, or
+            the request makes no sense.
     """
     read_spec(job.checkpoint)
     _check_device(job.device)
@@ -143,14 +143,16 @@ def check(job: GenerateJob) -> Planned:
         if not adapter.file.is_file():
             raise ValueError(f"lora={adapter.file}: there is no such file")
     material = _material(job)
-    warnings = warnings_of(job.checkpoint)
+    warnings = dict.fromkeys(warnings_of(job.checkpoint), "")  # and where each comes first
     for number, plan in enumerate(material.plans):
+        where = f"round {number}: " if job.rounds > 1 else ""
         try:
             check_changes(plan, job.changes_of(number))
         except ValueError as error:
-            raise ValueError(f"round {number}: {error}" if job.video else str(error)) from error
-        warnings += [*plan.warnings, *_moved(plan)]
-    return Planned(material.plans, tuple(dict.fromkeys(warnings)))
+            raise ValueError(f"{where}{error}") from error
+        for warning in (*plan.warnings, *_moved(plan)):
+            warnings.setdefault(warning, where)
+    return Planned(material.plans, tuple(where + text for text, where in warnings.items()))
 
 
 def _check_device(name: str) -> None:
@@ -243,8 +245,11 @@ def _material(job: GenerateJob) -> _Material:
     end = 0
     given: dict[int, Tensor] = {}
     if job.video is not None:
-        before = Film(job.video)
-        tail, end = last_frames(before, *size, Lengths().overlap)
+        try:
+            before = Film(job.video)
+            tail, end = last_frames(before, *size, Lengths().overlap)
+        except FilmError as error:
+            raise ValueError(f"video={job.video}: {error}") from error
         _, given = first_round(tail, job.frames, job.tree)
         plans = tuple(round_plans(end, job.frames, job.tree, window_cap=cap))
     else:

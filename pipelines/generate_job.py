@@ -111,22 +111,28 @@ class GenerateJob:
             raise ValueError("video: a continuation goes on from the film; leave out the pictures")
         if self.first and self.last and self.frames == 1:
             raise ValueError("first, last: a video of one frame shows one picture; give one")
-        if self.nodes_folder.exists() and not self.nodes_folder.is_dir():
-            raise ValueError(f"nodes={self.nodes_folder}: that is a file; name a folder")
         for made in (self.out, self.sheet, self.record):
             if obstacle := self._obstacle(made):
                 raise ValueError(f"out={self.out}: {obstacle}; name the film otherwise")
+        for name, folder in (("nodes", self.nodes_folder), ("prompt_cache", self.prompt_cache)):
+            if folder is not None and folder.exists() and not folder.is_dir():
+                raise ValueError(f"{name}={folder}: that is a file; name a folder")
+            if folder is not None and self._in_checkpoint(folder):
+                raise ValueError(f"{name}={folder}: a checkpoint is no place for it; name another")
 
     def _obstacle(self, made: Path) -> str | None:
         """Why a file cannot be written, or must not be: a repetition reads what was given again."""
         if made.is_dir():
             return f"{made} is a folder"
-        if made.resolve().is_relative_to(self.checkpoint.resolve()):
+        if self._in_checkpoint(made):
             return "a checkpoint is no place for films"
         for given in self.given.values():
             if made.exists() and given.exists() and made.samefile(given):
                 return f"{given} is given, and would be written over"
         return None
+
+    def _in_checkpoint(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self.checkpoint.resolve())
 
     def _check_levels(self) -> None:
         counts = {len(self.guidance), len(self.shift)} - {1}

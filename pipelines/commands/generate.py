@@ -24,7 +24,7 @@ _GIB = 1 << 30
 def generate_command(
     checkpoint: Annotated[Path, typer.Option(help="Folder with transformer/ and tempo.json.")],
     prompt: Annotated[str, typer.Option(help="What to show.")],
-    out: Annotated[Path, typer.Option(help="The film to write, something.mp4.")],
+    out: Annotated[Path, typer.Option(help="NAME.mp4; beside it NAME.png, .json and .nodes.")],
     frames: Annotated[
         int, typer.Option(help="Length at 24 fps; with --video, of what is added.")
     ] = 121,

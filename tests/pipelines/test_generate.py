@@ -230,6 +230,8 @@ def test_a_dry_run_makes_nothing(checkpoint: Path, tmp_path: Path) -> None:
         (("--node-seed", "1/2.1=1"), "no round 1"),
         (("--node-seed", "x/2.1=1"), "ROUND/ID"),
         (("--nodes", __file__), "that is a file"),
+        (("--prompt-cache", __file__), "that is a file"),
+        (("--video", "nowhere.mp4"), "video=nowhere.mp4"),
         (("--lora", f"{__file__}=nan"), "1 is as trained"),
         (("--frames", "20", "--node-prompt", "2.3=a cat"), "never run"),
     ],
@@ -269,6 +271,10 @@ def test_what_was_given_is_not_written_over(checkpoint: Path, tmp_path: Path) ->
     within = generate(checkpoint, checkpoint / "tempo.mp4")
     assert within.returncode == 1
     assert "no place for films" in within.stderr.replace("\n", " ")
+    for option in ("--nodes", "--prompt-cache"):
+        beside = generate(checkpoint, tmp_path / "x.mp4", option, str(checkpoint))
+        assert beside.returncode == 1
+        assert "no place for it" in beside.stderr.replace("\n", " ")
     (tmp_path / "folder.mp4").mkdir()
     done = generate(checkpoint, tmp_path / "folder.mp4")
     assert done.returncode == 1
@@ -339,7 +345,7 @@ def test_windows_beyond_those_of_training_are_told(tmp_path: Path) -> None:
         tmp_path / "later", tmp_path / "x.mp4", "--dry-run", "--video", str(film), frames=1440
     )
     (one,) = warnings_of(rounds)
-    assert "windows of 153 frames at 6 fps are longer than the 137" in one
+    assert one.startswith("round 1: windows of 153 frames at 6 fps are longer than the 137")
 
 
 def test_a_node_is_one_however_it_is_written(checkpoint: Path, tmp_path: Path) -> None:
